@@ -1,0 +1,157 @@
+"""Reads and writes `.lut` files (format version 1): a NumPy `.npz` of a JSON manifest and integer arrays."""
+
+import hashlib
+import json
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutgen.errors import LutgenError
+from lutgen.files import reason, write_with
+from lutgen.model.network import Model
+from lutgen.model.nodes import NAME, OPS, Arrays, Fields, Node
+
+__all__ = ["FORMAT", "VERSION", "digest", "load", "save"]
+
+FORMAT = "lutgen-model"
+VERSION = 1
+
+
+def to_parts(model: Model) -> tuple[dict[str, Any], Arrays]:
+    """The manifest, as JSON data, and the arrays by their names in the file."""
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": model.name,
+        "input": {"shape": list(model.shape), **model.input.to_manifest()},
+        "nodes": [node.to_manifest() for node in model.nodes],
+        "provenance": {k: v for k, v in model.provenance.items() if k != "sha256"},
+    }
+    arrays = {
+        f"{node.name}.{key}": array for node in model.nodes for key, array in node.arrays().items()
+    }
+    return manifest, arrays
+
+
+def digest(model: Model) -> str:
+    """SHA-256 of what the model computes: everything but its provenance and the arrays' dtypes."""
+    manifest, arrays = to_parts(model)
+    del manifest["provenance"]
+    total = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode())
+    for key in sorted(arrays):
+        total.update(f"{key}{arrays[key].shape}".encode())
+        total.update(np.ascontiguousarray(arrays[key]).astype("<i8").tobytes())
+    return total.hexdigest()
+
+
+def save(model: Model, path: str | os.PathLike[str]) -> None:
+    """Writes a model; the file appears whole.
+
+    Raises
+    ------
+    LutgenError
+        If the file can't be written.
+    """
+    manifest, arrays = to_parts(model)
+    manifest["provenance"]["sha256"] = digest(model)
+    text: NDArray[Any] = np.array(json.dumps(manifest, indent=1))
+    write_with(path, lambda file: np.savez_compressed(file, manifest=text, **arrays))
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Reads and checks a model; never runs code from the file.
+
+    Raises
+    ------
+    LutgenError
+        One line that names the file, and the node and field that is wrong.
+    """
+    try:
+        manifest, arrays = _read(Path(path))
+        return _parse(manifest, arrays)
+    except LutgenError as error:
+        raise LutgenError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> tuple[object, Arrays]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile) or "manifest" not in archive.files:
+                raise LutgenError(
+                    "is not a lutgen model: it has no manifest; `lutgen train` makes one"
+                )
+            arrays = {key: archive[key] for key in archive.files}
+    except OSError as error:
+        if error.strerror is None:
+            raise LutgenError(
+                "is damaged: the archive is cut short; copy or train it again"
+            ) from None
+        raise LutgenError(f"can't be read: {reason(error)}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        raise LutgenError("is damaged or cut short; copy or train it again") from None
+    except AttributeError:  # np.load gave a bare array, which is no context manager
+        raise LutgenError("is not a lutgen model: it is no .npz archive") from None
+    except (ValueError, KeyError, NotImplementedError, MemoryError, SyntaxError):
+        raise LutgenError(
+            "is not a lutgen model, or is damaged: it is no .npz archive of plain arrays"
+        ) from None
+    text = arrays.pop("manifest")
+    if text.ndim != 0 or text.dtype.kind != "U":
+        raise LutgenError("manifest: must be one unicode string")
+    try:
+        return json.loads(str(text)), arrays
+    except (ValueError, RecursionError) as error:
+        raise LutgenError(f"manifest: is not JSON ({error!s:.60})") from None
+
+
+def _parse(manifest: object, arrays: Arrays) -> Model:
+    top = Fields(manifest, "manifest")
+    if top.take("format", None) != FORMAT:
+        raise top.fail("format", f"must be {FORMAT!r}, not {top.take('format', None)!r:.40}")
+    version = top.take("version")
+    if type(version) is not int or version < 1:
+        raise top.fail("version", f"must be a positive integer, not {version!r:.40}")
+    if version > VERSION:
+        raise top.fail("version", f"is {version}, newer than {VERSION}; upgrade lutgen to read it")
+    name = top.text("name")
+    source = Fields(top.take("input"), "manifest, field 'input'")
+    shape, wire = source.shape("shape"), source.activation()
+    source.done()
+    entries = top.take("nodes")
+    if not isinstance(entries, list):
+        raise top.fail("nodes", f"must be a list, not {entries!r:.40}")
+    nodes = tuple(_parse_node(entry, i, arrays) for i, entry in enumerate(entries))
+    provenance = top.take("provenance", {})
+    if not isinstance(provenance, dict):
+        raise top.fail("provenance", f"must be a JSON object, not {provenance!r:.40}")
+    top.done()
+    for key in arrays:
+        raise LutgenError(f"array {key!r}: belongs to no node")
+    model = Model(name, shape, wire, nodes, provenance)
+    if provenance.get("sha256", digest(model)) != digest(model):
+        raise LutgenError(
+            "manifest, field 'provenance': sha256 does not match the contents, the file was changed; "
+            "train it again, or delete sha256 if the change is yours"
+        )
+    return model
+
+
+def _parse_node(entry: object, number: int, arrays: Arrays) -> Node:
+    unnamed = Fields(entry, f"node number {number}")
+    name = unnamed.text("name")
+    if not NAME.match(name):
+        raise unnamed.fail("name", f"must be letters, digits and underscores, not {name!r:.40}")
+    fields = Fields(entry, f"node {name!r}")
+    fields.take("name")
+    op = fields.text("op")
+    if op not in OPS:
+        raise fields.fail("op", f"must be one of {', '.join(OPS)}, not {op!r:.40}")
+    inputs = fields.names("inputs")
+    node = OPS[op].from_manifest(name, inputs, fields, arrays)
+    fields.done()
+    return node

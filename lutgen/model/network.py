@@ -1,0 +1,146 @@
+"""A whole LUT network: its input, its nodes in topological order, and the checks between them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lutgen.errors import LutgenError
+from lutgen.model import golden
+from lutgen.model.nodes import NAME, OPS, Activation, Argmax, Node, Shape
+from lutgen.numeric import Int64Array, quantise
+
+__all__ = ["Model", "Prediction", "Wire"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of a batch.
+
+    Attributes
+    ----------
+    outputs : int64 ``[sample, output]``
+        The last node before any ``argmax``.
+    classes : int64 ``[sample]``
+        The argmax of ``outputs``, ties to the lowest.
+    """
+
+    outputs: Int64Array
+    classes: Int64Array
+
+
+@dataclass(frozen=True)
+class Wire:
+    """Shape and format of what a node gives; ``activation`` is None for accumulators and classes."""
+
+    shape: Shape
+    activation: Activation | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A LUT network of integers.
+
+    Parameters
+    ----------
+    name : str
+        A Verilog identifier.
+    shape : tuple of int
+        Shape of one input sample.
+    input : Activation
+        Format of the input.
+    nodes : tuple of Node
+        In topological order; the last is the result.
+    provenance : dict
+        Free-form JSON about where the model comes from.
+
+    Raises
+    ------
+    LutgenError
+        Where the nodes do not make a network; the text names the node and the field.
+    """
+
+    name: str
+    shape: Shape
+    input: Activation
+    nodes: tuple[Node, ...]
+    provenance: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        self.wires()
+
+    def wires(self) -> dict[str, Wire]:
+        """What every node, and ``input``, gives; checks the whole network on the way."""
+        if not NAME.match(self.name):
+            raise LutgenError(
+                f"field 'name': must be letters, digits and underscores, not {self.name!r}"
+            )
+        if not self.nodes:
+            raise LutgenError("field 'nodes': must hold at least one node")
+        wires = {"input": Wire(self.shape, self.input)}
+        users: dict[str, str] = {}
+        for node in self.nodes:
+            if type(node) not in OPS.values():
+                raise node.fail("field 'op'", f"must be one of {', '.join(OPS)}")
+            if not NAME.match(node.name):
+                raise node.fail("field 'name'", "must be letters, digits and underscores")
+            if node.name in wires:
+                raise node.fail("field 'name'", "is used twice")
+            if len(node.inputs) != 1:
+                raise node.fail("field 'inputs'", f"must name 1 node, not {len(node.inputs)}")
+            (source,) = node.inputs
+            if source not in wires:
+                raise node.fail("field 'inputs'", f"names {source!r}, which no earlier node has")
+            if source in users:
+                raise node.fail("field 'inputs'", f"names {source!r}, which {users[source]!r} uses")
+            users[source] = node.name
+            wires[node.name] = Wire(*node.infer(wires[source].shape, wires[source].activation))
+        for unused in [n for n in wires if n not in users][:-1]:
+            raise LutgenError(f"node {unused!r}, field 'name': no later node uses its result")
+        return wires
+
+    @property
+    def outputs_node(self) -> Node:
+        """The last node before any ``argmax``."""
+        nodes = [node for node in self.nodes if not isinstance(node, Argmax)]
+        if not nodes:
+            raise LutgenError("field 'nodes': must hold more than argmax")
+        return nodes[-1]
+
+    @property
+    def classes(self) -> int:
+        """How many outputs, and so classes, there are."""
+        return int(np.prod(self.wires()[self.outputs_node.name].shape))
+
+    def quantise(self, x: ArrayLike) -> Int64Array:
+        """Samples in the data set's units to input integers ``[batch, *shape]``.
+
+        Raises
+        ------
+        ValueError
+            If one sample has another number of elements than the input.
+        """
+        data = np.asarray(x)
+        if data.ndim < 1 or data[:1].size != (np.prod(self.shape) if len(data) else 0):
+            raise ValueError(
+                f"Samples must have {int(np.prod(self.shape))} elements, as the model's input, "
+                f"not {'x'.join(map(str, data.shape[1:]))}"
+            )
+        return quantise(data.reshape(len(data), *self.shape), self.input.scale, self.input.format)
+
+    def run(self, q: NDArray[np.integer]) -> dict[str, Int64Array]:
+        """Every node's result on input integers ``[batch, *shape]``, by node name; flat, ``[batch, elements]``."""
+        return golden.run(self, q)
+
+    def predict(self, x: ArrayLike, *, batch: int = 1024) -> Prediction:
+        """Golden inference: the bit-exact reference of everything that is built from this model.
+
+        Parameters
+        ----------
+        x : array ``[sample, ...]``
+            In the data set's own units; one sample has as many elements as the input.
+        batch : int
+            Samples computed at once; bounds the memory, changes nothing else.
+        """
+        return golden.predict(self, x, batch=batch)
