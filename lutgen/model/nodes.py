@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lutgen.errors import LutgenError
 from lutgen.numeric import Format, Grid
 from lutgen.spec.encoder import DigitSpec
-from lutgen.spec.linear import LAYER_METRICS, LinearSpec, acc_format
+from lutgen.spec.linear import LAYER_METRICS, LinearSpec, acc_format, format_acc_format
 
 __all__ = ["OPS", "Activation", "Argmax", "Flatten", "LutLinear", "Node"]
 
@@ -297,7 +297,10 @@ class LutLinear(Node):
             centroids=self.centroids,
             metric=self.metric,
             grid=self.grid,
-            acc=acc_format(self.grid.decode(self.table), self.bias),
+            # Tables that may be replaced by others need room for any.
+            acc=format_acc_format(self.table.shape[0], self.grid)
+            if fold.get("memory") == "ram"
+            else acc_format(self.grid.decode(self.table), self.bias),
             shift=self.shift,
             output=None if self.output is None else self.output.format,
             **fold,

@@ -9,6 +9,7 @@ from lutgen.numeric import Format, Grid, Int64Array, as_int, ceil_div, clog2, fo
 from lutgen.spec.distance import METRICS
 from lutgen.spec.encoder import DigitSpec, EncoderSpec, narrowest
 from lutgen.spec.matcher import BankSpec, RequantiserSpec, TreeSpec
+from lutgen.spec.stream import RegrouperSpec
 
 __all__ = ["LAYER_METRICS", "LinearSpec", "acc_format", "format_acc_format"]
 
@@ -226,6 +227,10 @@ class LinearSpec:
     def group_items(self) -> int:
         """Items that one step of ``fan_in`` encoders takes in."""
         return self.fan_in * self.subvec
+
+    def regrouper(self, i_lanes: int) -> RegrouperSpec:
+        """What turns beats of ``i_lanes`` elements into the encoders' groups."""
+        return RegrouperSpec(self.items, i_lanes * self.items_per_element, self.group_items)
 
     @property
     def bank(self) -> BankSpec:

@@ -1,0 +1,93 @@
+"""A table in memory: one read port, contents fixed or written by the loader."""
+
+from amaranth.hdl import Const, Module, Signal, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+__all__ = ["LoadPort", "Store"]
+
+
+class LoadPort(wiring.Signature):
+    """The loader's side of a memory: a row is written in every cycle with ``en`` high.
+
+    Parameters
+    ----------
+    depth, width : int
+        Rows, and bits of a row.
+    """
+
+    def __init__(self, depth: int, width: int):
+        self.depth = depth
+        self.width = width
+        super().__init__({"en": Out(1), "addr": Out(ceil_log2(depth)), "data": Out(width)})
+
+
+class Store(wiring.Component):
+    """A memory whose row ``addr`` appears on ``data`` in the cycle after one with ``en`` high.
+
+    A memory of one row needs no memory: it is a constant, or a register.
+
+    Parameters
+    ----------
+    depth, width : int
+        Rows, and bits of a row.
+    rows : list of int or None
+        Contents, for a ROM; None for a RAM, which then has a ``load`` port. Nothing relies on a RAM's contents before
+        they are loaded.
+
+    Members
+    -------
+    en : In(1)
+    addr : In
+    data : Out
+    load : In(LoadPort)
+        RAM only.
+    """
+
+    def __init__(self, depth: int, width: int, rows: list[int] | None):
+        if rows is not None and len(rows) != depth:
+            raise ValueError(f"Contents must have {depth} rows, not {len(rows)}")
+        if rows is not None and not all(0 <= row < 1 << width for row in rows):
+            raise ValueError(f"Contents must be rows of {width} bits")
+        self.depth = depth
+        self.width = width
+        self.rows = rows
+        members = {"en": In(1), "addr": In(ceil_log2(depth)), "data": Out(width)}
+        if rows is None:
+            members["load"] = In(LoadPort(depth, width))
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        if self.depth == 1:
+            if self.rows is not None:
+                m.d.comb += self.data.eq(Const(self.rows[0], self.width))
+            else:
+                only = Signal(self.width, name="only", reset_less=True)
+                with m.If(self.load.en):
+                    m.d.sync += only.eq(self.load.data)
+                m.d.comb += self.data.eq(only)
+            return m
+        if platform is not None:
+            m.submodules.memory = platform.store(self)
+            return m
+        init = [] if self.rows is None else self.rows
+        m.submodules.memory = memory = Memory(
+            shape=unsigned(self.width), depth=self.depth, init=init
+        )
+        read = memory.read_port()
+        m.d.comb += [read.addr.eq(self.addr), self.data.eq(read.data)]
+        if self.rows is not None:
+            m.d.comb += read.en.eq(self.en)
+        else:
+            write = memory.write_port()
+            m.d.comb += [
+                write.en.eq(self.load.en),
+                write.addr.eq(self.load.addr),
+                write.data.eq(self.load.data),
+                # Never both at once: without this, block RAMs cost a bypass of flip-flops.
+                read.en.eq(self.en & ~self.load.en),
+            ]
+        return m

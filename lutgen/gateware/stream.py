@@ -1,0 +1,207 @@
+"""Small stream parts: what a beat is, a skid buffer, a regrouper, the frame check at the input."""
+
+from amaranth.hdl import Const, Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from lutgen.spec.stream import RegrouperSpec
+
+__all__ = ["FrameCheck", "Regrouper", "Skid", "beat"]
+
+
+def beat(shape, lanes: int) -> data.StructLayout:
+    """The payload of every stream between stages.
+
+    ``last`` marks the last beat of a sample. ``drop``, on a last beat, says that the sample is not to be: the stage
+    that takes it in starts the next one afresh and gives no result.
+    """
+    return data.StructLayout({"data": data.ArrayLayout(shape, lanes), "last": 1, "drop": 1})
+
+
+class Skid(wiring.Component):
+    """A register that catches one beat when the receiver stops: ``i.ready`` comes from a register alone.
+
+    Adds no latency.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Of the payload.
+
+    Members
+    -------
+    i : In(stream)
+    o : Out(stream)
+    """
+
+    def __init__(self, shape):
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        full = Signal(name="full")
+        caught = Signal.like(self.i.payload, name="caught", reset_less=True)
+        m.d.comb += [
+            self.i.ready.eq(~full),
+            self.o.valid.eq(self.i.valid | full),
+            self.o.payload.eq(Mux(full, caught, self.i.payload)),
+        ]
+        with m.If(self.o.ready):
+            m.d.sync += full.eq(0)
+        with m.Elif(self.i.valid):
+            m.d.sync += full.eq(1)
+        with m.If(~full):
+            m.d.sync += caught.eq(self.i.payload)
+        return m
+
+
+class Regrouper(wiring.Component):
+    """Beats of some items in, groups of others out; see `RegrouperSpec`. Adds no latency: the part that completes a
+    group passes straight through.
+
+    Parameters
+    ----------
+    spec : RegrouperSpec
+    bits : int
+        Width of an item.
+
+    Members
+    -------
+    i, o : In(stream), Out(stream)
+        Payloads are `beat` of the items.
+    """
+
+    def __init__(self, spec: RegrouperSpec, bits: int):
+        self.spec = spec
+        self.bits = bits
+        super().__init__(
+            {
+                "i": In(stream.Signature(beat(unsigned(bits), spec.i_items))),
+                "o": Out(stream.Signature(beat(unsigned(bits), spec.o_items))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        spec = self.spec
+        width = spec.part * self.bits
+        part = Signal(width, name="part")
+        last = Signal(name="part_last")
+        taken = Signal(name="part_taken")
+
+        number = Signal(range(spec.i_parts), name="i_part")
+        ends = Signal(name="beat_ends")
+        parts = data.View(data.ArrayLayout(width, spec.i_parts), self.i.payload.data.as_value())
+        m.d.comb += [
+            part.eq(parts[number]),
+            ends.eq(number == Mux(self.i.payload.last, spec.last_i_parts - 1, spec.i_parts - 1)),
+            last.eq(self.i.payload.last & ends),
+            self.i.ready.eq(taken & ends),
+        ]
+        with m.If(self.i.valid & taken):
+            m.d.sync += number.eq(Mux(ends, 0, number + 1))
+
+        self._gather(m, part, last, taken)
+        return m
+
+    def _gather(self, m, part, last, taken):
+        spec = self.spec
+        number = Signal(range(spec.o_parts), name="o_part")
+        complete = Signal(name="group_complete")
+        m.d.comb += [
+            complete.eq(last | (number == spec.o_parts - 1)),
+            self.o.valid.eq(self.i.valid & complete),
+            self.o.payload.last.eq(last),
+            self.o.payload.drop.eq(self.i.payload.drop),
+            taken.eq(Mux(complete, self.o.ready, 1)),
+        ]
+        with m.If(self.i.valid & taken):
+            m.d.sync += number.eq(Mux(complete, 0, number + 1))
+        out = Signal(data.ArrayLayout(len(part), spec.o_parts), name="group")
+        for slot in range(spec.o_parts - 1):
+            kept = Signal.like(part, name=f"kept_{slot}", reset_less=True)
+            with m.If(self.i.valid & (number == slot)):
+                m.d.sync += kept.eq(part)
+            # The part at hand stands where the last group, if it is a short one, ends.
+            here = last if slot == spec.last_o_parts - 1 else Const(0)
+            m.d.comb += out[slot].eq(Mux(here, part, kept))
+        m.d.comb += out[spec.o_parts - 1].eq(part)
+        items = data.View(data.ArrayLayout(self.bits, spec.o_items), out.as_value())
+        for item in range(spec.o_items):
+            padding = last if item >= spec.last_items else Const(0)
+            m.d.comb += self.o.payload.data[item].eq(Mux(padding, 0, items[item]))
+
+
+class FrameCheck(wiring.Component):
+    """Checks that ``last`` comes with the last beat of every sample, and condemns samples where it does not.
+
+    An early ``last`` ends the sample there, marked as ``drop``. A sample whose last beat comes without ``last`` is
+    marked as ``drop`` too, and everything up to the next ``last`` is swallowed. Adds no latency.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Of an element.
+    lanes, beats : int
+        Elements of a beat, beats of a sample.
+
+    Members
+    -------
+    i, o : In(stream), Out(stream)
+        ``drop`` of ``i`` is ignored.
+    hold : In(1)
+        Lets no new sample begin.
+    within : Out(1)
+        A sample has begun and not ended.
+    ended : Out(1)
+        A good sample ends in this cycle.
+    error : Out(1)
+        A sample was condemned; stays until reset.
+    """
+
+    def __init__(self, shape, lanes: int, beats: int):
+        self.beats = beats
+        layout = beat(shape, lanes)
+        super().__init__(
+            {
+                "i": In(stream.Signature(layout)),
+                "o": Out(stream.Signature(layout)),
+                "hold": In(1),
+                "within": Out(1),
+                "ended": Out(1),
+                "error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        number = Signal(range(self.beats), name="beat")
+        skipping = Signal(name="skipping")
+        final = Signal(name="final_beat")
+        moves = Signal(name="moves")
+        wrong = Signal(name="wrong")
+        pause = Signal(name="pause")
+        last = self.i.payload.last
+        m.d.comb += [
+            self.within.eq(skipping | (number != 0)),
+            pause.eq(self.hold & ~self.within),
+            final.eq(number == self.beats - 1),
+            wrong.eq(last ^ final),
+            self.o.valid.eq(self.i.valid & ~skipping & ~pause),
+            self.i.ready.eq((self.o.ready | skipping) & ~pause),
+            self.o.payload.data.eq(self.i.payload.data),
+            self.o.payload.last.eq(last | final),
+            self.o.payload.drop.eq(wrong),
+            moves.eq(self.o.valid & self.o.ready),
+            self.ended.eq(moves & last & final),
+        ]
+        with m.If(moves):
+            m.d.sync += [
+                number.eq(Mux(self.o.payload.last, 0, number + 1)),
+                skipping.eq(final & ~last),
+            ]
+            with m.If(wrong):
+                m.d.sync += self.error.eq(1)
+        with m.If(skipping & self.i.valid & last):
+            m.d.sync += skipping.eq(0)
+        return m

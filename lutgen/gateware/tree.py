@@ -1,0 +1,63 @@
+"""Small things that several components are made of: balanced registered trees, delay lines, packed memory rows."""
+
+import numpy as np
+from amaranth.hdl import Module, Signal
+
+__all__ = ["delay", "pack_rows", "registered_tree"]
+
+
+def registered_tree(m, en, values, combine, *, name):
+    """Combines ``values`` pairwise, level by level; every level is a register that loads while ``en`` is high.
+
+    Parameters
+    ----------
+    m : Module
+    en : Signal
+    values : list of expressions
+        At least one. An odd one out is carried to the next level.
+    combine : callable(left, right, name) -> expression
+        The left operand always comes before the right one in ``values``.
+    name : str
+        Prefix of the registers.
+
+    Returns
+    -------
+    An expression, ``clog2(len(values))`` cycles after ``values``.
+    """
+    level = 0
+    while len(values) > 1:
+        level += 1
+        pairs = [values[i : i + 2] for i in range(0, len(values), 2)]
+        values = []
+        for number, pair in enumerate(pairs):
+            result = combine(*pair) if len(pair) == 2 else pair[0]
+            register = Signal.like(result, name=f"{name}_{level}_{number}", reset_less=True)
+            with m.If(en):
+                m.d.sync += register.eq(result)
+            values.append(register)
+    return values[0]
+
+
+def delay(m: Module, en, value, cycles: int, *, name: str, reset_less: bool = False):
+    """``value`` as it was ``cycles`` enabled cycles ago; 0 before that."""
+    for number in range(1, cycles + 1):
+        register = Signal.like(value, name=f"{name}_{number}", reset_less=reset_less)
+        with m.If(en):
+            m.d.sync += register.eq(value)
+        value = register
+    return value
+
+
+def pack_rows(values, bits: int) -> list[int]:
+    """Rows of integers ``[row, ...]`` as one Python integer a row, ``bits`` each, the first lowest.
+
+    Negative values go in as two's complement.
+    """
+    flat = np.asarray(values, dtype=np.int64).reshape(len(values), -1)
+    rows = []
+    for start in range(0, len(flat), 4096):  # bounds the memory that the bits take
+        block = flat[start : start + 4096, :, None]
+        cells = ((block >> np.arange(bits)) & 1).astype(np.uint8).reshape(len(block), -1)
+        packed = np.packbits(cells, axis=1, bitorder="little")
+        rows += [int.from_bytes(row.tobytes(), "little") for row in packed]
+    return rows

@@ -1,0 +1,89 @@
+"""From a component to Verilog text, with tables in memory modules written from `rtl_templates/`.
+
+Amaranth's own path costs some microseconds for every bit of contents; a table of ten million entries would take minutes.
+Here `Store` asks the platform for its memory, gets an instance of a module that this file writes as text, and the rest
+goes through Amaranth as usual. Amaranth's simulator has no platform and takes Amaranth's memories.
+"""
+
+import os
+import threading
+
+from amaranth.back import verilog
+from amaranth.hdl import ClockSignal, Instance
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from lutgen import resources
+
+__all__ = ["VerilogPlatform", "convert"]
+
+_ENVIRONMENT = threading.Lock()
+
+
+class VerilogPlatform:
+    """Gathers the memory modules of one conversion.
+
+    Parameters
+    ----------
+    prefix : str
+        Of the modules' names.
+    """
+
+    def __init__(self, prefix: str):
+        self.prefix = prefix
+        self.modules: list[str] = []
+        self._templates = Environment(
+            loader=FileSystemLoader(resources.rtl_templates()),
+            undefined=StrictUndefined,
+            keep_trailing_newline=True,
+        )
+
+    def store(self, store):
+        """The instance that stands for a `lutgen.gateware.memory.Store` of more than one row."""
+        name = f"{self.prefix}_memory_{len(self.modules)}"
+        rom = store.rows is not None
+        fields = {
+            "name": name,
+            "depth": store.depth,
+            "width": store.width,
+            "addr_bits": len(store.addr),
+        }
+        if rom:
+            digits = -(-store.width // 4)
+            fields["contents"] = "\n".join(
+                f"        memory[{number}] = {store.width}'h{row:0{digits}x};"
+                for number, row in enumerate(store.rows)
+            )
+        template = self._templates.get_template("rom.v.j2" if rom else "ram.v.j2")
+        self.modules.append(template.render(fields))
+        ports = {
+            "i_clk": ClockSignal(),
+            "i_en": store.en,
+            "i_addr": store.addr,
+            "o_data": store.data,
+        }
+        if not rom:
+            ports |= {
+                "i_load_en": store.load.en,
+                "i_load_addr": store.load.addr,
+                "i_load_data": store.load.data,
+            }
+        return Instance(name, **ports)
+
+
+def convert(component, name: str) -> str:
+    """Verilog of a component; the same text on every run of the same tools."""
+    platform = VerilogPlatform(name)
+    with _ENVIRONMENT:
+        # The built-in yosys: the text must not hang on what else is installed.
+        before = os.environ.get("AMARANTH_USE_YOSYS")
+        os.environ["AMARANTH_USE_YOSYS"] = "builtin"
+        try:
+            text = verilog.convert(
+                component, name=name, platform=platform, strip_internal_attrs=True
+            )
+        finally:
+            if before is None:
+                del os.environ["AMARANTH_USE_YOSYS"]
+            else:
+                os.environ["AMARANTH_USE_YOSYS"] = before
+    return "\n".join([text, *platform.modules])

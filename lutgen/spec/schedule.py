@@ -1,0 +1,211 @@
+"""When things happen: the control of every stage, cycle by cycle, without its data.
+
+Each class here is the state that the handshakes of one stage depend on, with the same transitions as the gateware.
+Running a few samples through a chain of them gives the latency and interval that the contract states; simulation of
+the Verilog then has to confirm both exactly.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lutgen.spec.argmax import ArgmaxSpec
+from lutgen.spec.linear import LinearSpec
+
+__all__ = ["Timing", "measure"]
+
+# What moves down a pipeline: nothing, work that ends no beat, the end of an output beat, of a sample.
+IDLE, WORK, BEAT, LAST = range(4)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Latency and interval of a core, in cycles.
+
+    Attributes
+    ----------
+    latency : int
+        From the edge that takes the first beat of a sample into the idle core to the edge that gives the last beat of
+        its result, without stalls.
+    interval : int
+        Between the last beats of consecutive results, in steady state.
+    """
+
+    latency: int
+    interval: int
+
+
+class _Output:
+    """A result register and the skid buffer behind it."""
+
+    def __init__(self) -> None:
+        self.register = IDLE
+        self.skid = IDLE
+
+    @property
+    def valid(self) -> int:
+        return self.skid or self.register
+
+    @property
+    def advance(self) -> bool:
+        """Whether the pipeline before the register moves."""
+        return not (self.register and self.skid)
+
+    def tick(self, taken: bool, token: int) -> None:
+        """One clock edge: ``token`` arrives at the register if the pipeline moves."""
+        moves = self.advance
+        if self.skid:
+            if taken:
+                self.skid = IDLE
+        elif self.register and not taken:
+            self.skid = self.register
+        if moves:
+            self.register = token if token in (BEAT, LAST) else IDLE
+
+
+class _LinearTiming:
+    def __init__(self, spec: LinearSpec, i_lanes: int):
+        # Plain attributes: the specs derive these anew at every access, and the loop below is long.
+        parts = spec.regrouper(i_lanes)
+        self.buffered, self.groups, self.lookups = spec.buffered, spec.groups, spec.lookups
+        self.steps = spec.encoder.interval
+        self.i_parts, self.last_i_parts = parts.i_parts, parts.last_i_parts
+        self.o_parts, self.last_o_parts = parts.o_parts, parts.last_o_parts
+        self.beats = parts.beats
+        self.i_beat = self.i_part = self.o_part = self.o_group = self.step = 0
+        self.encoder = [IDLE] * spec.encoder.latency
+        self.wrote = self.full = self.read = 0
+        # The buffer's read takes one cycle before the matcher.
+        self.matcher = [IDLE] * (spec.matcher_latency - 1 + spec.buffered)
+        self.output = _Output()
+
+    def _completes(self) -> bool:
+        """Whether the part at hand completes a group of sub-vectors."""
+        last_group = self.o_group == self.groups - 1
+        return self.o_part == (self.last_o_parts if last_group else self.o_parts) - 1
+
+    def _buffer_ready(self) -> bool:
+        return self.full < 2
+
+    def tick(self, valid: bool, taken: bool) -> bool:
+        """One cycle with a beat offered or not, a result taken or not; gives whether the beat was taken."""
+        advance = self.output.advance
+        encoded = self.encoder[-1] if self.encoder else IDLE
+        front_moves = advance
+        if self.buffered:
+            front_moves = not (encoded and not self._buffer_ready())
+        completes = self._completes()
+        last_step = self.step == self.steps - 1
+        finishes = valid and completes and last_step
+        part_moves = valid and (not completes or (last_step and front_moves))
+        token = IDLE
+        if finishes:
+            token = LAST if self.o_group == self.groups - 1 else BEAT
+        if not self.encoder:  # digits: the indices are there at once
+            encoded = token
+            if self.buffered:
+                front_moves = self._buffer_ready()
+                part_moves = valid and (not completes or front_moves)
+        self._tick_matcher(encoded, advance, front_moves, taken)
+        if valid and completes and front_moves:
+            self.step = 0 if last_step else self.step + 1
+        if front_moves and self.encoder:
+            self.encoder = [token, *self.encoder[:-1]]
+        return self._tick_parts(part_moves, completes)
+
+    def _tick_matcher(self, encoded: int, advance: bool, front_moves: bool, taken: bool) -> None:
+        if self.buffered:
+            issue = IDLE
+            release = False
+            if self.full and advance:
+                tile_ends = self.read % self.groups == self.groups - 1
+                release = self.read == self.lookups - 1
+                issue = LAST if release else BEAT if tile_ends else WORK
+                self.read = 0 if release else self.read + 1
+            commit = encoded == LAST and front_moves
+            self.full += commit - release
+        else:
+            issue = LAST if encoded == LAST else WORK if encoded else IDLE
+        self.output.tick(taken, self.matcher[-1])
+        if advance:
+            self.matcher = [issue, *self.matcher[:-1]]
+
+    def _tick_parts(self, moves: bool, completes: bool) -> bool:
+        if not moves:
+            return False
+        if completes:
+            self.o_part = 0
+            self.o_group = (self.o_group + 1) % self.groups
+        else:
+            self.o_part += 1
+        last_beat = self.i_beat == self.beats - 1
+        if self.i_part < (self.last_i_parts if last_beat else self.i_parts) - 1:
+            self.i_part += 1
+            return False
+        self.i_part = 0
+        self.i_beat = (self.i_beat + 1) % self.beats
+        return True
+
+
+class _ArgmaxTiming:
+    def __init__(self, spec: ArgmaxSpec):
+        self.spec = spec
+        self.beat = 0
+        self.pipeline = [IDLE] * (spec.latency - 1)
+        self.output = _Output()
+
+    def tick(self, valid: bool, taken: bool) -> bool:
+        """See `_LinearTiming.tick`."""
+        advance = self.output.advance
+        token = IDLE
+        if valid:
+            token = LAST if self.beat == self.spec.beats - 1 else WORK
+        self.output.tick(taken, self.pipeline[-1] if self.pipeline else token)
+        if not advance:
+            return False
+        if self.pipeline:
+            self.pipeline = [token, *self.pipeline[:-1]]
+        if valid:
+            self.beat = (self.beat + 1) % self.spec.beats
+        return valid
+
+
+def measure(stages: Sequence[tuple[LinearSpec | ArgmaxSpec, int]], beats: int) -> Timing:
+    """Runs samples of ``beats`` beats through a chain of stages, each with the lanes that feed it.
+
+    Raises
+    ------
+    RuntimeError
+        If no steady state is reached, which would be a mistake in the gateware's schedule.
+    """
+    timing = Timing(_finish(stages, beats, 1)[0], 0)
+    samples = 3 * len(stages) + 4
+    ends = _finish(stages, beats, samples)
+    intervals = [b - a for a, b in itertools.pairwise(ends)]
+    if len(set(intervals[-3:])) != 1:
+        raise RuntimeError(f"No steady state: the last intervals are {intervals[-3:]}")
+    return Timing(timing.latency, intervals[-1])
+
+
+def _finish(
+    stages: Sequence[tuple[LinearSpec | ArgmaxSpec, int]], beats: int, samples: int
+) -> list[int]:
+    """Cycles at which results end, counted from the first beat, for ``samples`` samples back to back."""
+    chain = [
+        _LinearTiming(spec, lanes) if isinstance(spec, LinearSpec) else _ArgmaxTiming(spec)
+        for spec, lanes in stages
+    ]
+    offered = beats * samples
+    ends: list[int] = []
+    cycle = 0
+    while len(ends) < samples:
+        valids = [bool(offered), *(stage.output.valid for stage in chain)]
+        if valids[-1] == LAST:
+            ends.append(cycle)
+        taken = True
+        # A stage's readiness hangs on its own state alone, so the chain can be walked from its end.
+        for number in reversed(range(len(chain))):
+            taken = chain[number].tick(bool(valids[number]), taken)
+        offered -= taken
+        cycle += 1
+    return ends

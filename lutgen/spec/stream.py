@@ -1,0 +1,78 @@
+"""How the items of a sample travel: beats of some width, regrouped into beats of another."""
+
+from dataclasses import dataclass
+from math import gcd
+
+from lutgen.numeric import as_int, ceil_div
+
+__all__ = ["RegrouperSpec"]
+
+
+@dataclass(frozen=True)
+class RegrouperSpec:
+    """Turns beats of ``i_items`` into groups of ``o_items``, through parts of their greatest common divisor.
+
+    One part moves a cycle. Where one width divides the other, that is as fast as the narrower side; otherwise
+    choose widths that do. The last group is filled up with zeros.
+
+    Parameters
+    ----------
+    items : int
+        Items of one sample.
+    i_items, o_items : int
+        Items of an input beat and of an output group.
+    """
+
+    items: int
+    i_items: int
+    o_items: int
+
+    def __post_init__(self) -> None:
+        as_int(self.items, "Items of a sample", low=1)
+        as_int(self.i_items, "Items of an input beat", low=1)
+        as_int(self.o_items, "Items of an output group", low=1)
+
+    @property
+    def part(self) -> int:
+        """Items of a part."""
+        return gcd(self.i_items, self.o_items)
+
+    @property
+    def i_parts(self) -> int:
+        """Parts of an input beat."""
+        return self.i_items // self.part
+
+    @property
+    def o_parts(self) -> int:
+        """Parts of an output group."""
+        return self.o_items // self.part
+
+    @property
+    def beats(self) -> int:
+        """Input beats of a sample."""
+        return ceil_div(self.items, self.i_items)
+
+    @property
+    def groups(self) -> int:
+        """Output groups of a sample."""
+        return ceil_div(self.items, self.o_items)
+
+    @property
+    def parts(self) -> int:
+        """Parts of a sample, and so the cycles that it takes at least."""
+        return ceil_div(self.items, self.part)
+
+    @property
+    def last_i_parts(self) -> int:
+        """Parts of the last input beat."""
+        return self.parts - (self.beats - 1) * self.i_parts
+
+    @property
+    def last_o_parts(self) -> int:
+        """Parts of the last output group."""
+        return self.parts - (self.groups - 1) * self.o_parts
+
+    @property
+    def last_items(self) -> int:
+        """Items of the last output group."""
+        return self.items - (self.groups - 1) * self.o_items
