@@ -1,0 +1,264 @@
+"""Data sets: the bundled digits, or an `.npz` file; every check that spares a confusing failure later."""
+
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutgen.errors import LutgenError
+from lutgen.files import reason
+
+__all__ = ["Dataset", "Samples", "load_data", "load_samples"]
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+
+MOST_CLASSES = (
+    1 << 16
+)  # labels above are numbers of another kind; an output each would exhaust the memory
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples to train on and samples to test with.
+
+    Attributes
+    ----------
+    name : str
+    x_train, x_test : real array ``[sample, H, W]``, ``[sample, H, W, C]`` or ``[sample, K]``
+        In the data set's own units.
+    y_train, y_test : int64 array ``[sample]``
+        Classes from 0.
+    """
+
+    name: str
+    x_train: NDArray[Any]
+    y_train: NDArray[np.int64]
+    x_test: NDArray[Any]
+    y_test: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a model's input: ``(H, W, C)`` or ``(K,)``."""
+        shape = self.x_train.shape[1:]
+        return (*shape, 1) if len(shape) == 2 else shape
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return int(self.y_train.max()) + 1
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples to run a model on.
+
+    Attributes
+    ----------
+    x : real array ``[sample, ...]``
+    y : int64 array ``[sample]`` or None
+        Classes, where the file has them.
+    """
+
+    x: NDArray[Any]
+    y: NDArray[np.int64] | None
+
+
+def load_data(name_or_path: str | os.PathLike[str], *, seed: int = 0) -> Dataset:
+    """The data set of that name, ``digits``, or in that `.npz` file.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        A file holds ``x_train``, ``y_train``, ``x_test`` and ``y_test``.
+    seed : int
+        Of the split of ``digits`` into four parts to train on and one to test with, each class alike. Files come
+        split.
+
+    Raises
+    ------
+    LutgenError
+        One line that names the file, the array, and the mend.
+    """
+    if os.fspath(name_or_path) == "digits":
+        return _digits(seed)
+    path = Path(name_or_path)
+    arrays = _read(path, KEYS, ())
+    data = Dataset(
+        path.stem,
+        _samples(path, "x_train", arrays),
+        _labels(path, "y_train", "x_train", arrays),
+        _samples(path, "x_test", arrays),
+        _labels(path, "y_test", "x_test", arrays),
+    )
+    if data.x_train.shape[1:] != data.x_test.shape[1:]:
+        have, want = (_text(x.shape[1:]) for x in (data.x_test, data.x_train))
+        raise LutgenError(
+            f"{path}, array 'x_test': samples have the shape {have}, those of x_train {want}; "
+            "make them alike"
+        )
+    _check_classes(path, data)
+    return data
+
+
+def load_samples(path: str | os.PathLike[str], *, seed: int = 0) -> Samples:
+    """The samples ``x_test`` of an `.npz` file, with ``y_test`` if it is there; or the test part of ``digits``.
+
+    Parameters
+    ----------
+    path : str or path
+    seed : int
+        See `load_data`.
+
+    Raises
+    ------
+    LutgenError
+        One line that names the file, the array, and the mend.
+    """
+    if os.fspath(path) == "digits":
+        data = _digits(seed)
+        return Samples(data.x_test, data.y_test)
+    file = Path(path)
+    arrays = _read(file, ("x_test",), ("y_test",))
+    x = _samples(file, "x_test", arrays)
+    y = _labels(file, "y_test", "x_test", arrays) if "y_test" in arrays else None
+    return Samples(x, y)
+
+
+def _digits(seed: int) -> Dataset:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise LutgenError(
+            "digits: scikit-learn, which brings this data set, is not installed; "
+            "run `pip install 'lutgen[explore]'`"
+        ) from None
+    bundle = load_digits()
+    x = bundle.images.astype(np.uint8)[..., None]
+    y = bundle.target.astype(np.int64)
+    rng = np.random.default_rng(seed)
+    test = np.zeros(len(y), dtype=bool)
+    for label in np.unique(y):
+        members = rng.permutation(np.flatnonzero(y == label))
+        test[members[: round(len(members) / 5)]] = True
+    return Dataset("digits", x[~test], y[~test], x[test], y[test])
+
+
+def _read(path: Path, keys: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """The arrays under ``keys``, and those of ``optional`` that are there."""
+    try:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise LutgenError(
+                    f"{path}: is no .npz file, or is cut short; write one with numpy.savez"
+                )
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                missing = [key for key in keys if key not in archive.files]
+                if missing:
+                    raise LutgenError(
+                        f"{path}: has no array {missing[0]!r}; it must hold {', '.join(keys)}"
+                    )
+                wanted = [*keys, *(key for key in optional if key in archive.files)]
+                return {key: _member(path, archive, key) for key in wanted}
+    except FileNotFoundError:
+        raise LutgenError(
+            f"{path}: no such file; name an .npz file, or the built-in set 'digits'"
+        ) from None
+    except zipfile.BadZipFile:
+        raise LutgenError(f"{path}: is damaged or cut short; copy or make it again") from None
+    except OSError as problem:
+        raise LutgenError(f"{path}: can't be read: {reason(problem)}") from problem
+
+
+def _member(path: Path, archive: Any, key: str) -> NDArray[Any]:
+    try:
+        array = archive[key]
+    except ValueError as problem:
+        if "allow_pickle" in str(problem):
+            raise LutgenError(
+                f"{path}, array {key!r}: holds Python objects; save it as an array of numbers"
+            ) from None
+        raise LutgenError(f"{path}, array {key!r}: is damaged; copy or make it again") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError):
+        raise LutgenError(f"{path}, array {key!r}: is damaged; copy or make it again") from None
+    except MemoryError:
+        raise LutgenError(
+            f"{path}, array {key!r}: does not fit the memory; use fewer samples"
+        ) from None
+    if not isinstance(array, np.ndarray):
+        raise LutgenError(f"{path}, array {key!r}: is no array; save it with numpy.savez")
+    return array
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a scalar"
+
+
+def _samples(path: Path, key: str, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    x = arrays[key]
+    where = f"{path}, array {key!r}"
+    if x.dtype.kind not in "buif":
+        raise LutgenError(f"{where}: must hold real numbers, not {x.dtype}; convert it")
+    if not 2 <= x.ndim <= 4:
+        raise LutgenError(
+            f"{where}: must have the shape n x K, n x H x W or n x H x W x C, not {_text(x.shape)}"
+        )
+    if not x.size:
+        raise LutgenError(f"{where}: is empty ({_text(x.shape)}); give at least one sample")
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        bad = int(np.argmin(np.isfinite(x.reshape(len(x), -1)).all(axis=1)))
+        raise LutgenError(
+            f"{where}: sample {bad} holds NaN or infinity; remove or replace such samples"
+        )
+    return x
+
+
+def _labels(
+    path: Path, key: str, samples: str, arrays: dict[str, NDArray[Any]]
+) -> NDArray[np.int64]:
+    y = arrays[key]
+    where = f"{path}, array {key!r}"
+    if y.dtype.kind not in "ui":
+        raise LutgenError(
+            f"{where}: must hold integer class labels, not {y.dtype}; number the classes from 0"
+        )
+    if y.ndim != 1:
+        raise LutgenError(f"{where}: must have one dimension, not the shape {_text(y.shape)}")
+    if len(y) != len(arrays[samples]):
+        raise LutgenError(
+            f"{where}: has {len(y)} labels for the {len(arrays[samples])} samples of {samples}; "
+            "give one label a sample"
+        )
+    if int(y.min()) < 0:
+        raise LutgenError(f"{where}: holds the label {int(y.min())}; number the classes from 0")
+    if int(y.max()) >= MOST_CLASSES:
+        raise LutgenError(
+            f"{where}: holds the label {int(y.max())}, more than {MOST_CLASSES - 1}; "
+            "number the classes from 0 without gaps"
+        )
+    return y.astype(np.int64)
+
+
+def _check_classes(path: Path, data: Dataset) -> None:
+    seen = np.unique(data.y_train)
+    if len(seen) == 1:
+        raise LutgenError(
+            f"{path}, array 'y_train': every label is {int(seen[0])}; give samples of two classes "
+            "at least"
+        )
+    if len(seen) != data.classes:
+        gap = int(np.flatnonzero(np.isin(np.arange(data.classes), seen, invert=True))[0])
+        raise LutgenError(
+            f"{path}, array 'y_train': no sample has the label {gap}, though labels reach "
+            f"{data.classes - 1}; number the classes from 0 without gaps"
+        )
+    if int(data.y_test.max()) >= data.classes:
+        raise LutgenError(
+            f"{path}, array 'y_test': holds the label {int(data.y_test.max())}, which y_train never "
+            f"has; its labels are 0..{data.classes - 1}"
+        )
