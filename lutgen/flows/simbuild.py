@@ -1,0 +1,109 @@
+"""Verilog text to a simulation program, through the cache."""
+
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lutgen.errors import LutgenError
+from lutgen.flows import cache, tools
+
+__all__ = ["SIMULATORS", "build", "play"]
+
+SIMULATORS = ("verilator", "icarus")
+
+FLAGS = {
+    # Generated Verilog is not lint-free by Verilator's taste, and lint is not what a simulation
+    # checks.
+    "verilator": ["-Wno-fatal"],
+    # With -g2012 some combinational outputs stay X for ever from time 0.
+    "icarus": ["-g2005"],
+}
+
+
+def build(verilog: str, top: str, simulator: str) -> tuple[Path, bool]:
+    """The folder of a built simulation of module ``top``, and whether it was in the cache.
+
+    Raises
+    ------
+    LutgenError
+        If the simulator is missing, or does not take the text; the error names its log.
+    """
+    if simulator not in SIMULATORS:
+        raise LutgenError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
+    cocotb = tools.package_version("cocotb")
+    tools.need("cocotb", cocotb, "pip install 'lutgen[sim]'")
+    find = tools.find_verilator if simulator == "verilator" else tools.find_icarus
+    program, version = find()
+    compiler = tools.program_version("c++", "--version") if simulator == "verilator" else None
+    identity = [program, version, compiler, cocotb, sys.prefix, platform.machine()]
+    key = cache.digest("sim", 1, verilog, top, simulator, FLAGS[simulator], identity)
+    if " " in str(cache.root()):  # GNU make, as Verilator uses it, can't
+        raise LutgenError(
+            f"{cache.root()}: Verilator can't build in a folder with spaces in its name; "
+            "set LUTGEN_CACHE to another folder"
+        )
+
+    def make(folder: Path) -> None:
+        source = folder / "design.v"
+        source.write_text(verilog, encoding="utf-8")
+        job = {
+            "action": "build",
+            "simulator": simulator,
+            "source": str(source),
+            "top": top,
+            "build_dir": str(folder / "build"),
+            "flags": FLAGS[simulator],
+        }
+        status, log = run_job(job, folder)
+        program = folder / "build" / ("sim.vvp" if simulator == "icarus" else top)
+        if status or not program.is_file():
+            kept = Path(tempfile.mkdtemp(prefix="lutgen-build-")) / log.name
+            shutil.copyfile(log, kept)
+            raise LutgenError(f"{simulator} can't build {top}; its messages are in {kept}")
+        program.rename(folder / program.name)
+        shutil.rmtree(folder / "build")  # objects and sources: tens of megabytes that nobody reads
+
+    return cache.cached("sim", key, make)
+
+
+def play(job: dict[str, Any], folder: Path) -> tuple[int, Path]:
+    """Runs a built simulation in ``folder``; gives the exit status and the log."""
+    return run_job({"action": "test", **job}, folder)
+
+
+def run_job(job: dict[str, Any], folder: Path) -> tuple[int, Path]:
+    """Runs ``cocotb_job.py`` quietly, in a process group that ends with us."""
+    name = str(job["action"])
+    plan, log = folder / f"{name}.json", folder / f"{name}.log"
+    plan.write_text(json.dumps(job, indent=1), encoding="utf-8")
+    here = Path(__file__).resolve().parent
+    env = tools.environment()
+    env["MAKEFLAGS"] = f"PYTHON3={sys.executable}"  # Verilator's makefile asks for a bare `python`
+    env["OBJCACHE"] = tools.which("ccache") or f"{sys.executable} -I -S {here / 'objcache.py'}"
+    env["LUTGEN_OBJCACHE"] = str(cache.root() / "objects")
+    env["COCOTB_LOG_LEVEL"] = "WARNING"
+    # -P: the folder of the script holds modules of ours whose names others use too.
+    command = [sys.executable, "-P", str(here / "cocotb_job.py"), str(plan)]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            return process.wait(), log
+        finally:
+            if process.poll() is None:  # interrupted: make and compilers go too
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()

@@ -1,0 +1,149 @@
+"""What a core must answer, and the first place where it does not. Plain numpy: no simulator here."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+def pack_beats(
+    values: Ints, lanes: int, lane_bits: int, rng: np.random.Generator | None = None, bits: int = 0
+) -> list[list[int]]:
+    """Beats of samples: each element in its own lane, sign- or zero-extended, lowest lane first.
+
+    Parameters
+    ----------
+    values : int64 ``[sample, element]``
+    lanes, lane_bits
+        Elements of a beat and bits of a lane.
+    rng : Generator or None
+        If given, what a core must not look at is random: the bits of a lane above ``bits`` and the
+        lanes past the last element.
+    bits : int
+        Width of an element; only read if ``rng`` is given.
+
+    Returns
+    -------
+    list of list of int
+        For each sample, its beats as unsigned integers.
+    """
+    samples, elements = values.shape
+    beats = -(-elements // lanes)
+    lane_bytes = lane_bits // 8
+    lane = np.zeros((samples, beats * lanes), dtype="<i8")
+    lane[:, :elements] = values
+    if rng is not None:
+        noise = rng.integers(-(1 << 63), (1 << 63) - 1, size=lane.shape, dtype=np.int64)
+        mask = np.zeros(lane.shape, dtype=np.int64)
+        mask[:, :elements] = (1 << bits) - 1
+        lane = (lane & mask) | (noise & ~mask)
+    raw = lane.view(np.uint8).reshape(samples, beats, lanes, 8)[..., :lane_bytes]
+    return [[int.from_bytes(beat.tobytes(), "little") for beat in sample] for sample in raw]
+
+
+def unpack_beats(beats: list[int], elements: int, lanes: int, lane_bits: int) -> Ints:
+    """The elements of one frame's beats, read as two's complement of a whole lane."""
+    lane_bytes = lane_bits // 8
+    raw = b"".join(int(beat).to_bytes(lanes * lane_bytes, "little") for beat in beats)
+    lane = np.frombuffer(raw, dtype=np.uint8).reshape(-1, lane_bytes)[:elements]
+    wide = np.zeros((len(lane), 8), dtype=np.uint8)
+    wide[:, :lane_bytes] = lane
+    values = wide.view("<i8")[:, 0].astype(np.int64)
+    spare = 64 - lane_bits
+    return (values << spare) >> spare
+
+
+@dataclass
+class Report:
+    """What a simulation says of one core; plain data for the result file."""
+
+    prefix: str
+    samples: int = 0
+    words: int = 0
+    mismatches: int = 0
+    first: dict[str, int | str] | None = None
+    latency: int | None = None
+    interval: int | None = None
+    intervals: list[int] = field(default_factory=list)
+    cycles: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing at all was wrong."""
+        return not self.mismatches and not self.errors
+
+    def fail(self, text: str) -> None:
+        """Keeps an error; the first few tell enough."""
+        if len(self.errors) < 20:
+            self.errors.append(text)
+
+    def data(self) -> dict[str, Any]:
+        """JSON data."""
+        return {
+            "prefix": self.prefix,
+            "passed": self.passed,
+            "samples": self.samples,
+            "words": self.words,
+            "mismatches": self.mismatches,
+            "first_mismatch": self.first,
+            "latency": self.latency,
+            "interval": self.interval,
+            "intervals": self.intervals,
+            "cycles": self.cycles,
+            "errors": self.errors,
+        }
+
+
+class Scoreboard:
+    """Compares frames, in order, with the expected outputs of one pass.
+
+    Parameters
+    ----------
+    report : Report
+        Where counts and the first mismatch go.
+    output : dict
+        The contract's ``output``.
+    step : str
+        Name of the pass, for messages.
+    """
+
+    def __init__(self, report: Report, output: dict[str, Any], step: str) -> None:
+        self._report = report
+        self._output = output
+        self._step = step
+        self._seen = 0
+
+    def frame(self, beats: list[int], expected: Ints, sample: int) -> None:
+        """Checks one frame against ``expected``, an int64 array ``[element]`` of the vectors'
+        ``sample``.
+        """
+        number = self._seen
+        self._seen += 1
+        self._report.samples += 1
+        output = self._output
+        if len(beats) != output["beats"]:
+            self._report.fail(
+                f"{self._step}: result {number} (sample {sample}): "
+                f"tlast came on beat {len(beats)}, must be on beat {output['beats']}"
+            )
+            return
+        got = unpack_beats(beats, output["elements"], output["lanes"], output["lane_bits"])
+        if not output["signed"] and output["lane_bits"] < 64:
+            got = got & ((1 << output["lane_bits"]) - 1)
+        self._report.words += len(got)
+        wrong = np.flatnonzero(got != expected)
+        self._report.mismatches += len(wrong)
+        if len(wrong) and self._report.first is None:
+            element = int(wrong[0])
+            self._report.first = {
+                "pass": self._step,
+                "result": number,
+                "sample": sample,
+                "element": element,
+                "got": int(got[element]),
+                "expected": int(expected[element]),
+            }
