@@ -87,6 +87,7 @@ class Layer:
         self.element = element
         self.in_scale = in_scale
         self.table = Format(table_bits, True)
+        self.metric = "digit"
         self.table_scale = 1.0
         self.shift = 0
         self.output: Format | None = None
@@ -257,7 +258,8 @@ class VectorLayer(Layer):
     def backward(
         self, kept: Pass, gradient: Float32Array, beta: float, wanted: bool
     ) -> tuple[list[Float32Array], Float32Array | None]:
-        assert kept.index is not None and kept.nearest is not None
+        assert kept.index is not None
+        assert kept.nearest is not None
         # d/dS of the first term; d/dQ of the second is its negative.
         pull = (kept.exact - kept.looked_up) * np.float32(
             2 * beta / (kept.exact.size * variance(kept.exact))
