@@ -104,9 +104,7 @@ class Core:
         for number, stage in enumerate(self.spec.stages):
             node = nodes.get(stage.name)
             if isinstance(node, LutLinear):
-                parts.append(
-                    self.load_words(node.codebooks, node.table, node.bias, stage=number)
-                )
+                parts.append(self.load_words(node.codebooks, node.table, node.bias, stage=number))
         return np.concatenate(parts)
 
 

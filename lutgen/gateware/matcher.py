@@ -139,8 +139,9 @@ class Requantiser(wiring.Component):
             value = self.i
         else:
             half = 1 << (spec.shift - 1) if spec.shift else 0
-            rounded = Signal(signed(spec.acc.bits + 1), name="rounded")
-            shifted = Signal(signed(max(1, spec.acc.bits + 1 - spec.shift)), name="shifted")
+            width = max(spec.acc.bits, spec.shift + 1) + 1  # half may exceed the accumulator
+            rounded = Signal(signed(width), name="rounded")
+            shifted = Signal(signed(width - spec.shift), name="shifted")
             m.d.comb += [
                 rounded.eq(self.i + half),
                 shifted.eq(rounded >> spec.shift),

@@ -2,11 +2,11 @@
 
 from amaranth.hdl import Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from lutgen.spec.stream import RegrouperSpec
 
-__all__ = ["FrameCheck", "Regrouper", "Skid", "beat"]
+__all__ = ["FrameCheck", "Register", "Regrouper", "Skid", "beat"]
 
 
 def beat(shape, lanes: int) -> data.StructLayout:
@@ -55,9 +55,41 @@ class Skid(wiring.Component):
         return m
 
 
+class Register(wiring.Component):
+    """A registered stage: one beat, one cycle of latency, full rate.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Of the payload.
+
+    Members
+    -------
+    i : In(stream)
+    o : Out(stream)
+    """
+
+    def __init__(self, shape):
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        valid = Signal(name="register_valid")
+        payload = Signal.like(self.i.payload, name="register", reset_less=True)
+        m.d.comb += [
+            self.i.ready.eq(~valid | self.o.ready),
+            self.o.valid.eq(valid),
+            self.o.payload.eq(payload),
+        ]
+        with m.If(self.i.ready):
+            m.d.sync += [valid.eq(self.i.valid), payload.eq(self.i.payload)]
+        return m
+
+
 class Regrouper(wiring.Component):
-    """Beats of some items in, groups of others out; see `RegrouperSpec`. Adds no latency: the part that completes a
-    group passes straight through.
+    """Beats of some items in, groups of others out; see `RegrouperSpec`.
+
+    Adds no latency, as the part that completes a group passes straight through; with ``spec.registered``, one cycle.
 
     Parameters
     ----------
@@ -101,19 +133,26 @@ class Regrouper(wiring.Component):
         with m.If(self.i.valid & taken):
             m.d.sync += number.eq(Mux(ends, 0, number + 1))
 
-        self._gather(m, part, last, taken)
+        group = stream.Signature(self.o.p.shape()).create()
+        self._gather(m, part, last, taken, group)
+        if spec.registered:
+            m.submodules.register = register = Register(self.o.p.shape())
+            connect(m, group, register.i)
+            connect(m, register.o, flipped(self.o))
+        else:
+            connect(m, group, flipped(self.o))
         return m
 
-    def _gather(self, m, part, last, taken):
+    def _gather(self, m, part, last, taken, o):
         spec = self.spec
         number = Signal(range(spec.o_parts), name="o_part")
         complete = Signal(name="group_complete")
         m.d.comb += [
             complete.eq(last | (number == spec.o_parts - 1)),
-            self.o.valid.eq(self.i.valid & complete),
-            self.o.payload.last.eq(last),
-            self.o.payload.drop.eq(self.i.payload.drop),
-            taken.eq(Mux(complete, self.o.ready, 1)),
+            o.valid.eq(self.i.valid & complete),
+            o.payload.last.eq(last),
+            o.payload.drop.eq(self.i.payload.drop),
+            taken.eq(Mux(complete, o.ready, 1)),
         ]
         with m.If(self.i.valid & taken):
             m.d.sync += number.eq(Mux(complete, 0, number + 1))
@@ -129,7 +168,7 @@ class Regrouper(wiring.Component):
         items = data.View(data.ArrayLayout(self.bits, spec.o_items), out.as_value())
         for item in range(spec.o_items):
             padding = last if item >= spec.last_items else Const(0)
-            m.d.comb += self.o.payload.data[item].eq(Mux(padding, 0, items[item]))
+            m.d.comb += o.payload.data[item].eq(Mux(padding, 0, items[item]))
 
 
 class FrameCheck(wiring.Component):

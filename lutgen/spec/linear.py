@@ -230,7 +230,8 @@ class LinearSpec:
 
     def regrouper(self, i_lanes: int) -> RegrouperSpec:
         """What turns beats of ``i_lanes`` elements into the encoders' groups."""
-        return RegrouperSpec(self.items, i_lanes * self.items_per_element, self.group_items)
+        i_items = i_lanes * self.items_per_element
+        return RegrouperSpec(self.items, i_items, self.group_items, self.encoder.interval)
 
     @property
     def bank(self) -> BankSpec:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from lutgen.spec.argmax import ArgmaxSpec
 from lutgen.spec.linear import LinearSpec
+from lutgen.spec.stream import RegrouperSpec
 
 __all__ = ["Timing", "measure"]
 
@@ -63,57 +64,82 @@ class _Output:
             self.register = token if token in (BEAT, LAST) else IDLE
 
 
+class _Regrouper:
+    """Beats in, groups out: `lutgen.gateware.stream.Regrouper`."""
+
+    def __init__(self, spec: RegrouperSpec):
+        # Plain attributes: the spec derives these anew at every access, and the loop below is long.
+        self.beats, self.groups, self.registered = spec.beats, spec.groups, spec.registered
+        self.i_parts, self.last_i_parts = spec.i_parts, spec.last_i_parts
+        self.o_parts, self.last_o_parts = spec.o_parts, spec.last_o_parts
+        self.beat = self.i_part = self.group = self.o_part = 0
+        self.register = IDLE
+
+    @property
+    def gathered(self) -> int:
+        """What the part at hand completes: nothing, a group, the last group."""
+        last = self.group == self.groups - 1
+        if self.o_part < (self.last_o_parts if last else self.o_parts) - 1:
+            return IDLE
+        return LAST if last else BEAT
+
+    def offer(self, valid: bool) -> int:
+        """The group at the output."""
+        if self.registered:
+            return self.register
+        return self.gathered if valid else IDLE
+
+    def tick(self, valid: bool, taken: bool) -> bool:
+        """One clock edge; gives whether the input beat was taken."""
+        gathered = self.gathered if valid else IDLE
+        if self.registered:
+            ready = taken or not self.register
+            if ready:
+                self.register = gathered
+            taken = ready
+        if not valid or (gathered and not taken):
+            return False
+        self.o_part = 0 if gathered else self.o_part + 1
+        if gathered:
+            self.group = (self.group + 1) % self.groups
+        last_beat = self.beat == self.beats - 1
+        if self.i_part < (self.last_i_parts if last_beat else self.i_parts) - 1:
+            self.i_part += 1
+            return False
+        self.i_part = 0
+        self.beat = (self.beat + 1) % self.beats
+        return True
+
+
 class _LinearTiming:
     def __init__(self, spec: LinearSpec, i_lanes: int):
-        # Plain attributes: the specs derive these anew at every access, and the loop below is long.
-        parts = spec.regrouper(i_lanes)
+        self.regrouper = _Regrouper(spec.regrouper(i_lanes))
         self.buffered, self.groups, self.lookups = spec.buffered, spec.groups, spec.lookups
         self.steps = spec.encoder.interval
-        self.i_parts, self.last_i_parts = parts.i_parts, parts.last_i_parts
-        self.o_parts, self.last_o_parts = parts.o_parts, parts.last_o_parts
-        self.beats = parts.beats
-        self.i_beat = self.i_part = self.o_part = self.o_group = self.step = 0
+        self.step = 0
         self.encoder = [IDLE] * spec.encoder.latency
-        self.wrote = self.full = self.read = 0
+        self.full = self.read = 0
         # The buffer's read takes one cycle before the matcher.
         self.matcher = [IDLE] * (spec.matcher_latency - 1 + spec.buffered)
         self.output = _Output()
 
-    def _completes(self) -> bool:
-        """Whether the part at hand completes a group of sub-vectors."""
-        last_group = self.o_group == self.groups - 1
-        return self.o_part == (self.last_o_parts if last_group else self.o_parts) - 1
-
-    def _buffer_ready(self) -> bool:
-        return self.full < 2
-
     def tick(self, valid: bool, taken: bool) -> bool:
         """One cycle with a beat offered or not, a result taken or not; gives whether the beat was taken."""
         advance = self.output.advance
-        encoded = self.encoder[-1] if self.encoder else IDLE
-        front_moves = advance
-        if self.buffered:
-            front_moves = not (encoded and not self._buffer_ready())
-        completes = self._completes()
+        group = self.regrouper.offer(valid)
         last_step = self.step == self.steps - 1
-        finishes = valid and completes and last_step
-        part_moves = valid and (not completes or (last_step and front_moves))
-        token = IDLE
-        if finishes:
-            token = LAST if self.o_group == self.groups - 1 else BEAT
-        if not self.encoder:  # digits: the indices are there at once
-            encoded = token
-            if self.buffered:
-                front_moves = self._buffer_ready()
-                part_moves = valid and (not completes or front_moves)
-        self._tick_matcher(encoded, advance, front_moves, taken)
-        if valid and completes and front_moves:
-            self.step = 0 if last_step else self.step + 1
-        if front_moves and self.encoder:
-            self.encoder = [token, *self.encoder[:-1]]
-        return self._tick_parts(part_moves, completes)
+        token = group if last_step else IDLE
+        encoded = self.encoder[-1] if self.encoder else token  # digits need no encoder
+        moves = not (encoded and self.full == 2) if self.buffered else advance
+        self._tick_matcher(encoded, advance, moves, taken)
+        if moves:
+            if group:
+                self.step = 0 if last_step else self.step + 1
+            if self.encoder:
+                self.encoder = [token, *self.encoder[:-1]]
+        return self.regrouper.tick(valid, moves and last_step)
 
-    def _tick_matcher(self, encoded: int, advance: bool, front_moves: bool, taken: bool) -> None:
+    def _tick_matcher(self, encoded: int, advance: bool, moves: bool, taken: bool) -> None:
         if self.buffered:
             issue = IDLE
             release = False
@@ -122,29 +148,12 @@ class _LinearTiming:
                 release = self.read == self.lookups - 1
                 issue = LAST if release else BEAT if tile_ends else WORK
                 self.read = 0 if release else self.read + 1
-            commit = encoded == LAST and front_moves
-            self.full += commit - release
+            self.full += (encoded == LAST and moves) - release
         else:
             issue = LAST if encoded == LAST else WORK if encoded else IDLE
         self.output.tick(taken, self.matcher[-1])
         if advance:
             self.matcher = [issue, *self.matcher[:-1]]
-
-    def _tick_parts(self, moves: bool, completes: bool) -> bool:
-        if not moves:
-            return False
-        if completes:
-            self.o_part = 0
-            self.o_group = (self.o_group + 1) % self.groups
-        else:
-            self.o_part += 1
-        last_beat = self.i_beat == self.beats - 1
-        if self.i_part < (self.last_i_parts if last_beat else self.i_parts) - 1:
-            self.i_part += 1
-            return False
-        self.i_part = 0
-        self.i_beat = (self.i_beat + 1) % self.beats
-        return True
 
 
 class _ArgmaxTiming:
@@ -178,25 +187,25 @@ def measure(stages: Sequence[tuple[LinearSpec | ArgmaxSpec, int]], beats: int) -
     RuntimeError
         If no steady state is reached, which would be a mistake in the gateware's schedule.
     """
-    timing = Timing(_finish(stages, beats, 1)[0], 0)
-    samples = 3 * len(stages) + 4
-    ends = _finish(stages, beats, samples)
+    latency = _finish(stages, beats, 1)[0]
+    ends = _finish(stages, beats, 3 * len(stages) + 4)
     intervals = [b - a for a, b in itertools.pairwise(ends)]
     if len(set(intervals[-3:])) != 1:
         raise RuntimeError(f"No steady state: the last intervals are {intervals[-3:]}")
-    return Timing(timing.latency, intervals[-1])
+    return Timing(latency, intervals[-1])
 
 
 def _finish(
     stages: Sequence[tuple[LinearSpec | ArgmaxSpec, int]], beats: int, samples: int
 ) -> list[int]:
-    """Cycles at which results end, counted from the first beat, for ``samples`` samples back to back."""
+    """Cycles at which results end, counted from the first beat taken, for ``samples`` samples back to back."""
     chain = [
         _LinearTiming(spec, lanes) if isinstance(spec, LinearSpec) else _ArgmaxTiming(spec)
         for spec, lanes in stages
     ]
     offered = beats * samples
     ends: list[int] = []
+    began = -1
     cycle = 0
     while len(ends) < samples:
         valids = [bool(offered), *(stage.output.valid for stage in chain)]
@@ -207,5 +216,7 @@ def _finish(
         for number in reversed(range(len(chain))):
             taken = chain[number].tick(bool(valids[number]), taken)
         offered -= taken
+        if taken and began < 0:
+            began = cycle
         cycle += 1
-    return ends
+    return [end - began for end in ends]

@@ -21,16 +21,21 @@ class RegrouperSpec:
         Items of one sample.
     i_items, o_items : int
         Items of an input beat and of an output group.
+    hold : int
+        Cycles that the receiver keeps a group for. Where that is more than one, a group that takes several parts goes
+        into a register, so that the next is gathered meanwhile.
     """
 
     items: int
     i_items: int
     o_items: int
+    hold: int = 1
 
     def __post_init__(self) -> None:
         as_int(self.items, "Items of a sample", low=1)
         as_int(self.i_items, "Items of an input beat", low=1)
         as_int(self.o_items, "Items of an output group", low=1)
+        as_int(self.hold, "Cycles that a group is kept", low=1)
 
     @property
     def part(self) -> int:
@@ -46,6 +51,11 @@ class RegrouperSpec:
     def o_parts(self) -> int:
         """Parts of an output group."""
         return self.o_items // self.part
+
+    @property
+    def registered(self) -> bool:
+        """Whether groups go into a register, which adds a cycle of latency."""
+        return self.hold > 1 and self.o_parts > 1
 
     @property
     def beats(self) -> int:
