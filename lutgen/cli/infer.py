@@ -1,0 +1,83 @@
+"""`lutgen infer`: golden inference, the reference of everything built from a model."""
+
+import argparse
+import json
+import time
+
+import numpy as np
+
+from lutgen import model as models
+from lutgen.errors import LutgenError
+from lutgen.files import check_writable, write_with
+from lutgen.model import Model
+from lutgen.train import load_samples
+
+__all__ = ["add", "run"]
+
+
+def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the subcommand."""
+    parser = subparsers.add_parser("infer", help="run a model on samples, bit for bit")
+    parser.add_argument("model", metavar="MODEL.lut", help="the model")
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DATA",
+        help="an .npz file with x_test and, for the accuracy, y_test; or digits",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="P.npz",
+        help="where outputs (int64, sample by output) and classes go",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        help="of the split of digits (default: the seed that the model was trained with, or 0)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the model; returns the exit status."""
+    if args.seed is not None and args.seed < 0:
+        raise LutgenError(f"--seed: Seed must be a non-negative integer, not {args.seed}")
+    if args.output is not None:
+        check_writable(args.output)
+    model = models.load(args.model)
+    samples = load_samples(args.data, seed=split_seed(model) if args.seed is None else args.seed)
+    start = time.monotonic()
+    try:
+        found = model.predict(samples.x)
+    except ValueError as error:  # samples of another size than the model's input
+        raise LutgenError(f"{args.data}, array 'x_test': {error}") from error
+    seconds = time.monotonic() - start
+    accuracy = None if samples.y is None else float(np.mean(found.classes == samples.y))
+    if args.output is not None:
+        arrays = {"outputs": found.outputs, "classes": found.classes}
+        write_with(args.output, lambda file: np.savez_compressed(file, **arrays))
+    if args.json:
+        print(
+            json.dumps(
+                {
+                    "model": args.model,
+                    "data": args.data,
+                    "output": args.output,
+                    "samples": len(found.classes),
+                    "accuracy": accuracy,
+                    "seconds": round(seconds, 3),
+                }
+            )
+        )
+        return 0
+    what = "no labels" if accuracy is None else f"accuracy {100 * accuracy:.2f} %"
+    print(f"{args.model}: {len(found.classes)} samples of {args.data}, {what}")
+    return 0
+
+
+def split_seed(model: Model) -> int:
+    """The seed that the model was trained with, so that its test samples are ones it has not seen."""
+    seed = model.provenance.get("seed", 0)
+    return seed if type(seed) is int and seed >= 0 else 0
