@@ -34,7 +34,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument(
         "--seed",
         type=int,
-        help="of the split of digits (default: the seed that the model was trained with, or 0)",
+        help="of the split of digits (default: that of the model's training)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
@@ -56,8 +56,10 @@ def run(args: argparse.Namespace) -> int:
     seconds = time.monotonic() - start
     accuracy = None if samples.y is None else float(np.mean(found.classes == samples.y))
     if args.output is not None:
-        arrays = {"outputs": found.outputs, "classes": found.classes}
-        write_with(args.output, lambda file: np.savez_compressed(file, **arrays))
+        write_with(
+            args.output,
+            lambda file: np.savez_compressed(file, outputs=found.outputs, classes=found.classes),
+        )
     if args.json:
         print(
             json.dumps(
@@ -78,6 +80,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def split_seed(model: Model) -> int:
-    """The seed that the model was trained with, so that its test samples are ones it has not seen."""
-    seed = model.provenance.get("seed", 0)
+    """The seed of the split that the model was trained on: its test samples are new to the model."""
+    seed = model.provenance.get("split_seed", 0)
     return seed if type(seed) is int and seed >= 0 else 0

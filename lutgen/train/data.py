@@ -33,6 +33,8 @@ class Dataset:
         In the data set's own units.
     y_train, y_test : int64 array ``[sample]``
         Classes from 0.
+    seed : int
+        Of the split into training and test samples, where lutgen made it.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Dataset:
     y_train: NDArray[np.int64]
     x_test: NDArray[Any]
     y_test: NDArray[np.int64]
+    seed: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -145,7 +148,7 @@ def _digits(seed: int) -> Dataset:
     for label in np.unique(y):
         members = rng.permutation(np.flatnonzero(y == label))
         test[members[: round(len(members) / 5)]] = True
-    return Dataset("digits", x[~test], y[~test], x[test], y[test])
+    return Dataset("digits", x[~test], y[~test], x[test], y[test], seed)
 
 
 def _read(path: Path, keys: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, NDArray[Any]]:

@@ -195,7 +195,8 @@ def _served(
     for d in range(x.shape[1]):
         term = np.abs(x[:, d] - np.take_along_axis(books[:, :, d], index, axis=1))
         total = np.maximum(total, term)  # only chebyshev asks
-    return np.bincount(flat, total.ravel(), minlength=g * c).reshape(g, c)
+    sums = np.bincount(flat, total.ravel(), minlength=g * c).astype(np.float64)
+    return sums.reshape(g, c)
 
 
 def _order_statistics(

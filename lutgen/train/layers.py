@@ -218,6 +218,7 @@ class VectorLayer(Layer):
         return Integers(values.astype(kind), bias, self.codebooks())
 
     def accumulate(self, q: IntArray, ints: Integers) -> IntArray:
+        assert ints.codebooks is not None
         return self._lookup(self.encoder.compute(self.padded(q), ints.codebooks), ints)
 
     def _lookup(self, index: Int64Array, ints: Integers) -> IntArray:
@@ -238,7 +239,8 @@ class VectorLayer(Layer):
     def _nearest(self, index: Int64Array, codebooks: Int64Array) -> Float32Array:
         """What stands for the inputs: real ``[batch, g * v]``."""
         rows = codebooks.astype(np.float32).reshape(-1, self.subvec) * np.float32(self.in_scale)
-        return rows[self._flat(index)].reshape(len(index), -1)
+        near: Float32Array = rows[self._flat(index)].reshape(len(index), -1)
+        return near
 
     def forward(self, q: IntArray, ints: Integers) -> tuple[IntArray, Pass]:
         assert ints.codebooks is not None
@@ -248,8 +250,8 @@ class VectorLayer(Layer):
         inputs = parts.reshape(len(q), -1).astype(np.float32) * np.float32(self.in_scale)
         kept = Pass(
             inputs,
-            inputs @ self.weight + self.bias,
-            acc * np.float32(self.table_scale),
+            (inputs @ self.weight + self.bias).astype(np.float32, copy=False),
+            acc.astype(np.float32) * np.float32(self.table_scale),
             index,
             self._nearest(index, ints.codebooks),
         )
@@ -339,7 +341,7 @@ class DigitLayer(Layer):
     def forward(self, q: IntArray, ints: Integers) -> tuple[IntArray, Pass]:
         acc = self.accumulate(q, ints)
         inputs = q.astype(np.float32) * np.float32(self.in_scale)
-        exact = inputs @ self.weight + self.bias
+        exact = (inputs @ self.weight + self.bias).astype(np.float32, copy=False)
         looked_up = acc.astype(np.float32) * np.float32(self.table_scale)
         return acc, Pass(inputs, exact, looked_up, None, None)
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutgen.numeric import Format, Int64Array, requantise
-from lutgen.train.layers import DigitLayer, Integers, IntArray, Layer, Pass, VectorLayer
+from lutgen.train.layers import DigitLayer, IntArray, Integers, Layer, Pass, VectorLayer
 from lutgen.train.mlp import MLP, cross_entropy
 from lutgen.train.optim import AdamW, Float32Array, rate
 
@@ -129,7 +129,7 @@ def replace(
     hidden = Format(activation_bits, False)
     for i, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
         last = i + 1 == len(net.weights)
-        target = wanted @ weight + bias
+        target: Float32Array = (wanted @ weight + bias).astype(np.float32, copy=False)
         layer: Layer
         if metric == "digit":
             layer = DigitLayer(weight, bias, element, in_scale, table_bits, centroids)

@@ -1,5 +1,6 @@
 """The float network that lookup training starts from: a multilayer perceptron in numpy."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ class MLP:
     @classmethod
     def initial(cls, sizes: tuple[int, ...], rng: np.random.Generator) -> "MLP":
         """He's initialisation: variance ``2 / K``; biases 0."""
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        pairs = list(itertools.pairwise(sizes))
         return cls(
             [(rng.standard_normal((k, n)) * np.sqrt(2.0 / k)).astype(np.float32) for k, n in pairs],
             [np.zeros(n, dtype=np.float32) for _, n in pairs],

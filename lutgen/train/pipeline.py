@@ -254,6 +254,7 @@ def _run(
         "lutgen": lutgen.__version__,
         "data": data.name,
         "seed": options.seed,
+        "split_seed": data.seed,
         "settings": options.to_manifest(),
         "accuracy": {"float": float_accuracy, "model": model_accuracy},
     }
