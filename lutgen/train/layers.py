@@ -209,7 +209,9 @@ class VectorLayer(Layer):
 
     def real_tables(self) -> Float32Array:
         books = self.codebooks().astype(np.float32) * np.float32(self.in_scale)
-        return np.matmul(books, self.weight.reshape(self.groups, self.subvec, -1))
+        rows = self.weight.reshape(self.groups, self.subvec, -1)
+        tables: Float32Array = np.matmul(books, rows)
+        return tables
 
     def integers(self) -> Integers:
         values = quantise(self.real_tables(), self.table_scale, self.table)
@@ -266,8 +268,8 @@ class VectorLayer(Layer):
         pull = (kept.exact - kept.looked_up) * np.float32(
             2 * beta / (kept.exact.size * variance(kept.exact))
         )
-        by_weight = kept.inputs.T @ gradient
-        by_weight += (kept.inputs - kept.nearest).T @ pull
+        by_weight = kept.nearest.T @ (gradient - pull)
+        by_weight += kept.inputs.T @ pull
         by_nearest = (gradient - pull) @ self.weight.T
         by_books = self._scatter(kept.index, by_nearest * np.float32(self.in_scale))
         back = None

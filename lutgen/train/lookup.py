@@ -49,7 +49,8 @@ class LookupNet:
 
         Cross-entropy of the looked-up outputs, and for every layer ``beta`` times
         ``mean((stopgrad(Q) - S)^2) + mean((Q - stopgrad(S))^2)``, divided by the variance of S. The task's gradient
-        goes straight through: to weights and inputs as if S, to centroids as if Q had been the result.
+        goes to weights and centroids as through Q, whose product is the table, and to inputs as through S:
+        ``Q + S - stopgrad(S)`` with the inputs alone in the last two.
         """
         kept: list[Pass] = []
         open_: list[NDArray[np.bool_]] = []  # where requantisation lets gradients pass
