@@ -1,4 +1,4 @@
-"""What a core must answer, and the first place where it does not. Plain numpy: no simulator here."""
+"""What a core must answer, and the first place where it does not; plain numpy, no simulator."""
 
 from dataclasses import dataclass, field
 from typing import Any

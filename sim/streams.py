@@ -115,12 +115,6 @@ class Source(Port):
             if self.bus.tvalid.value and self.bus.tready.value:
                 return int(get_sim_time("step"))
 
-    async def idle(self) -> None:
-        """Waits until all frames have been taken."""
-        edge = RisingEdge(self.clock)
-        while not self.driver.idle():
-            await edge
-
 
 class Sink(Port):
     """Takes frames of beats from a core, and watches that the core keeps to the protocol."""

