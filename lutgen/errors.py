@@ -4,4 +4,6 @@ __all__ = ["LutgenError"]
 
 
 class LutgenError(Exception):
-    """A mistake that the user can mend: its text is one line that names the file and the field, and says how."""
+    """A mistake that the user can mend: its text is one line that names the file and the field, and
+    says how.
+    """

@@ -30,7 +30,8 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def write_with(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
-    """Calls ``write`` on a file beside ``path``, then renames it: readers see the old file or the new one.
+    """Calls ``write`` on a file beside ``path``, then renames it: readers see the old file or the
+    new one.
 
     Raises
     ------

@@ -1,6 +1,8 @@
-"""Integer formats, rounding, saturation and requantisation: the only place where these are written down.
+"""Integer formats, rounding, saturation and requantisation: the only place where these are written
+down.
 
-Every function takes and returns numpy arrays, computes in int64 unless it says otherwise, and never wraps.
+Every function takes and returns numpy arrays, computes in int64 unless it says otherwise, and never
+wraps.
 """
 
 import operator
@@ -102,7 +104,9 @@ class Format:
 
 
 def format_for(low: int, high: int) -> Format:
-    """The narrowest format that holds every integer of ``low..high``; signed only if ``low`` is negative."""
+    """The narrowest format that holds every integer of ``low..high``; signed only if ``low`` is
+    negative.
+    """
     if low > high:
         raise ValueError(f"A range must not be empty, as {low}..{high} is")
     if low >= 0:
@@ -118,13 +122,16 @@ def round_half_up(x: ArrayLike) -> NDArray[np.float64]:
 def quantise(x: ArrayLike, scale: float, fmt: Format) -> Int64Array:
     """``clamp(floor(x / scale + 0.5))``, in float64, as int64 of the same shape."""
     q = round_half_up(np.asarray(x, dtype=np.float64) / scale)
-    return np.clip(q, fmt.low, fmt.high).astype(np.int64)
+    return np.asarray(np.clip(q, fmt.low, fmt.high), dtype=np.int64)
 
 
 def requantise(acc: ArrayLike, shift: int, fmt: Format) -> Int64Array:
-    """``clamp((acc + half) >> shift)`` with an arithmetic shift; half is ``1 << (shift - 1)``, or 0 for shift 0."""
+    """``clamp((acc + half) >> shift)`` with an arithmetic shift; half is ``1 << (shift - 1)``, or 0
+    for shift 0.
+    """
     half = 1 << (shift - 1) if shift else 0
-    return np.clip((np.asarray(acc, dtype=np.int64) + half) >> shift, fmt.low, fmt.high)
+    shifted = (np.asarray(acc, dtype=np.int64) + half) >> shift
+    return np.asarray(np.clip(shifted, fmt.low, fmt.high), dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,11 +196,13 @@ class Grid:
         """Values of unsigned ``codes`` (each below ``2**bits``), int64 of the same shape."""
         codes = np.asarray(codes).astype(np.int64)
         if self.values is not None:
-            return self.values.astype(np.int64)[codes]
-        return codes - ((codes >> (self.bits - 1)) << self.bits)
+            return np.asarray(self.values.astype(np.int64)[codes], dtype=np.int64)
+        return np.asarray(codes - ((codes >> (self.bits - 1)) << self.bits), dtype=np.int64)
 
     def encode(self, values: ArrayLike) -> Int64Array:
-        """Codes of ``values``: exact for kind ``int``, the nearest value otherwise (ties to the lower code)."""
+        """Codes of ``values``: exact for kind ``int``, the nearest value otherwise (ties to the
+        lower code).
+        """
         values = np.asarray(values, dtype=np.int64)
         if self.values is None:
             if values.size and (values.min() < self.low or values.max() > self.high):

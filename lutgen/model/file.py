@@ -1,4 +1,6 @@
-"""Reads and writes `.lut` files (format version 1): a NumPy `.npz` of a JSON manifest and integer arrays."""
+"""Reads and writes `.lut` files (format version 1): a NumPy `.npz` of a JSON manifest and integer
+arrays.
+"""
 
 import hashlib
 import json
@@ -60,7 +62,8 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     manifest, arrays = to_parts(model)
     manifest["provenance"]["sha256"] = digest(model)
     text: NDArray[Any] = np.array(json.dumps(manifest, indent=1))
-    write_with(path, lambda file: np.savez_compressed(file, manifest=text, **arrays))
+    contents: dict[str, Any] = {"manifest": text, **arrays}
+    write_with(path, lambda file: np.savez_compressed(file, **contents))
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -135,8 +138,8 @@ def _parse(manifest: object, arrays: Arrays) -> Model:
     model = Model(name, shape, wire, nodes, provenance)
     if provenance.get("sha256", digest(model)) != digest(model):
         raise LutgenError(
-            "manifest, field 'provenance': sha256 does not match the contents, the file was changed; "
-            "train it again, or delete sha256 if the change is yours"
+            "manifest, field 'provenance': sha256 does not match the contents, the file was "
+            "changed; train it again, or delete sha256 if the change is yours"
         )
     return model
 

@@ -25,7 +25,7 @@ def _flatten(node: Flatten, x: Int64Array, wire: Activation | None) -> Int64Arra
 
 
 def _argmax(node: Argmax, x: Int64Array, wire: Activation | None) -> Int64Array:
-    return x.argmax(axis=1).astype(np.int64)[:, None]
+    return np.asarray(x.argmax(axis=1)[:, None], dtype=np.int64)
 
 
 COMPUTE: dict[type[Node], Callable[[Any, Int64Array, Activation | None], Int64Array]] = {

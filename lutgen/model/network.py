@@ -32,7 +32,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Wire:
-    """Shape and format of what a node gives; ``activation`` is None for accumulators and classes."""
+    """Shape and format of what a node gives; ``activation`` is None for accumulators, classes."""
 
     shape: Shape
     activation: Activation | None
@@ -130,7 +130,9 @@ class Model:
         return quantise(data.reshape(len(data), *self.shape), self.input.scale, self.input.format)
 
     def run(self, q: NDArray[np.integer]) -> dict[str, Int64Array]:
-        """Every node's result on input integers ``[batch, *shape]``, by node name; flat, ``[batch, elements]``."""
+        """Every node's result on input integers ``[batch, *shape]``, by node name; flat, ``[batch,
+        elements]``.
+        """
         return golden.run(self, q)
 
     def predict(self, x: ArrayLike, *, batch: int = 1024) -> Prediction:

@@ -1,7 +1,9 @@
-"""The nodes of a LUT network: plain data, their manifest entries, and the checks of one node on its own.
+"""The nodes of a LUT network: plain data, their manifest entries, and the checks of one node on its
+own.
 
-A node is described by its fields and its arrays; `lutgen.model.network` puts nodes together and checks what goes
-between them. Adding an operation means one class here and one function in `lutgen.model.golden`.
+A node is described by its fields and its arrays; `lutgen.model.network` puts nodes together and
+checks what goes between them. Adding an operation means one class here and one function in
+`lutgen.model.golden`.
 """
 
 import re
@@ -26,7 +28,8 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 @dataclass(frozen=True)
 class Activation:
-    """What stands on a wire between nodes: an integer format, and the scale that people read it with.
+    """What stands on a wire between nodes: an integer format, and the scale that people read it
+    with.
 
     Parameters
     ----------
@@ -51,7 +54,9 @@ class Activation:
 
 
 class Fields:
-    """Reads one JSON object of a manifest field by field; every complaint names the object and the field."""
+    """Reads one JSON object of a manifest field by field; every complaint names the object and the
+    field.
+    """
 
     def __init__(self, data: object, where: str):
         if not isinstance(data, dict):
@@ -288,7 +293,9 @@ class LutLinear(Node):
         return arrays
 
     def spec(self, element: Format, **fold: Any) -> LinearSpec:
-        """The stage that computes this node on inputs of format ``element``; ``fold`` as in `LinearSpec`."""
+        """The stage that computes this node on inputs of format ``element``; ``fold`` as in
+        `LinearSpec`.
+        """
         return LinearSpec(
             in_features=self.in_features,
             out_features=self.out_features,
@@ -350,7 +357,9 @@ class LutLinear(Node):
 def take_array(
     arrays: Arrays, name: str, key: str, dtype: Any, shape: tuple[int | None, ...]
 ) -> NDArray[Any]:
-    """Removes ``name.key`` from ``arrays`` and checks its dtype and shape (None stands for any length)."""
+    """Removes ``name.key`` from ``arrays`` and checks its dtype and shape (None stands for any
+    length).
+    """
     full = f"{name}.{key}"
     if full not in arrays:
         raise LutgenError(f"node {name!r}, array {key!r}: is missing")

@@ -37,13 +37,14 @@ class Fold:
 def default_fold(
     *, outputs: int, subvec: int, centroids: int, metric: str, codebooks: int, wish: Fold
 ) -> dict[str, int]:
-    """The fold of one stage: what was wished, and for the rest 16 lanes, fan-in 1, and an encoder just wide enough not
-    to be slower than the matcher.
+    """The fold of one stage: what was wished, and for the rest 16 lanes, fan-in 1, and an encoder
+    just wide enough not to be slower than the matcher.
 
     Raises
     ------
     ValueError
-        If a wish is below 1; wishes above a layer's size are cut to it, so that one option serves all layers.
+        If a wish is below 1; wishes above a layer's size are cut to it, so that one option serves
+        all layers.
     """
     for key in FOLD_FIELDS:
         value = getattr(wish, key)

@@ -1,5 +1,6 @@
-"""Parameter objects of the hardware's blocks: each validates itself, derives every width, states its latency and
-interval, and computes what the block computes."""
+"""Parameter objects of the hardware's blocks: each validates itself, derives every width, states
+its latency and interval, and computes what the block computes.
+"""
 
 from lutgen.spec.distance import METRICS, DistanceSpec
 from lutgen.spec.encoder import DigitSpec, EncoderSpec

@@ -54,4 +54,4 @@ class ArgmaxSpec:
 
     def compute(self, x: ArrayLike) -> Int64Array:
         """``[batch, elements]`` to ``[batch, 1]``, ties to the lowest."""
-        return np.asarray(x).argmax(axis=1).astype(np.int64)[:, None]
+        return np.asarray(np.asarray(x).argmax(axis=1)[:, None], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Distances between integer sub-vectors (LUT-DLA, section IV: the dPE's three similarity metrics)."""
+"""Distances between integer sub-vectors (LUT-DLA, section IV: the dPE's similarity metrics)."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,14 @@ METRICS = ("l1", "l2", "chebyshev")
 
 @dataclass(frozen=True)
 class DistanceSpec:
-    """One distance unit: ``dims`` elements of a sub-vector against as many of a centroid, one distance a cycle.
+    """One distance unit: ``dims`` elements of a sub-vector against as many of a centroid, one
+    distance a cycle.
 
     Parameters
     ----------
     metric : str
-        ``l1`` (sum of \\|x - c\\|), ``l2`` (sum of (x - c)^2) or ``chebyshev`` (max of \\|x - c\\|).
+        ``l1`` (sum of \\|x - c\\|), ``l2`` (sum of (x - c)^2) or ``chebyshev`` (max of \\|x -
+        c\\|).
     dims : int
         Elements compared in one cycle.
     element : Format
@@ -53,7 +55,9 @@ class DistanceSpec:
 
     @property
     def latency(self) -> int:
-        """Cycles from operands to distance: the difference, the square for ``l2``, each level of the tree."""
+        """Cycles from operands to distance: the difference, the square for ``l2``, each level of
+        the tree.
+        """
         return 1 + (self.metric == "l2") + clog2(self.dims)
 
     def compute(self, x: ArrayLike, c: ArrayLike) -> Int64Array:

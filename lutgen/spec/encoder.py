@@ -13,7 +13,9 @@ __all__ = ["DigitSpec", "EncoderSpec", "narrowest"]
 
 
 def narrowest(low: int, high: int) -> type[np.signedinteger[Any]]:
-    """The narrowest signed numpy integer that holds ``low..high``: narrow arithmetic that cannot wrap."""
+    """The narrowest signed numpy integer that holds ``low..high``: narrow arithmetic that cannot
+    wrap.
+    """
     for kind in (np.int16, np.int32, np.int64):
         info = np.iinfo(kind)
         if info.min <= low and high <= info.max:
@@ -82,8 +84,8 @@ class EncoderSpec:
     def latency(self) -> int:
         """Cycles from a sub-vector's last step to its index.
 
-        Codebook read, distance, sum over dimensions (if in turn), levels of the comparison tree, running minimum
-        over blocks (if in turn).
+        Codebook read, distance, sum over dimensions (if in turn), levels of the comparison tree,
+        running minimum over blocks (if in turn).
         """
         return (
             1
@@ -106,8 +108,8 @@ class EncoderSpec:
     def rows(self, codebooks: ArrayLike) -> Int64Array:
         """Contents of the codebook memory, one row a step.
 
-        A last block that is not full repeats the last centroid: its copies have higher numbers, so that the real
-        one wins every tie. Missing dimensions are 0.
+        A last block that is not full repeats the last centroid: its copies have higher numbers, so
+        that the real one wins every tie. Missing dimensions are 0.
 
         Parameters
         ----------
@@ -140,8 +142,9 @@ class EncoderSpec:
 
         Notes
         -----
-        Distances and centroid numbers share one integer, ``distance * 2**b + j``, whose minimum is the nearest centroid
-        with ties to the lowest j. The dtype is the narrowest that holds the greatest such integer.
+        Distances and centroid numbers share one integer, ``distance * 2**b + j``, whose minimum is
+        the nearest centroid with ties to the lowest j. The dtype is the narrowest that holds the
+        greatest such integer.
         """
         books = np.asarray(codebooks)
         bits = self.index_bits
@@ -174,7 +177,8 @@ class EncoderSpec:
 
 @dataclass(frozen=True)
 class DigitSpec:
-    """The indices of an exact layer: an activation's bits, cut into digits (distributed arithmetic).
+    """The indices of an exact layer: an activation's bits, cut into digits (distributed
+    arithmetic).
 
     Parameters
     ----------
@@ -215,7 +219,9 @@ class DigitSpec:
         return 0
 
     def weights(self) -> Int64Array:
-        """What each digit value is worth, int64 ``[D, c]``: the top digit of a signed activation is signed."""
+        """What each digit value is worth, int64 ``[D, c]``: the top digit of a signed activation is
+        signed.
+        """
         values = np.arange(self.centroids, dtype=np.int64)
         worth = values[None, :] << (self.index_bits * np.arange(self.digits)[:, None])
         if self.element.signed:

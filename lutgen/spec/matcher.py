@@ -60,7 +60,9 @@ class BankSpec:
         return 1 + (self.grid.kind != "int")
 
     def compute(self, rows: ArrayLike, address: ArrayLike) -> Int64Array:
-        """Values ``[..., lanes]`` of the codes ``rows[address]``, for ``rows`` of ``[depth, lanes]``."""
+        """Values ``[..., lanes]`` of the codes ``rows[address]``, for ``rows`` of ``[depth,
+        lanes]``.
+        """
         return self.grid.decode(np.asarray(rows)[np.asarray(address)])
 
 
@@ -75,8 +77,8 @@ class TreeSpec:
     value : Format
         Format of each.
     acc : Format
-        Format of the sum that the values end up in. Levels grow to this width and no further: addition modulo
-        ``2**bits`` gives the right final sum whenever that sum fits.
+        Format of the sum that the values end up in. Levels grow to this width and no further:
+        addition modulo ``2**bits`` gives the right final sum whenever that sum fits.
     """
 
     inputs: int
@@ -107,7 +109,8 @@ class TreeSpec:
 
 @dataclass(frozen=True)
 class RequantiserSpec:
-    """``clamp((acc + half) >> shift, lo, hi)``; without an output format the accumulator passes unchanged.
+    """``clamp((acc + half) >> shift, lo, hi)``; without an output format the accumulator passes
+    unchanged.
 
     Parameters
     ----------

@@ -115,7 +115,7 @@ class NetworkSpec:
         return spec.regrouper(self.i_lanes(number))
 
     def stage_interval(self, number: int) -> int:
-        """Cycles between two samples that stage ``number`` allows behind the stream that feeds it."""
+        """Cycles between two samples that stage ``number`` allows behind the one that feeds it."""
         spec = self.stages[number].spec
         if isinstance(spec, ArgmaxSpec):
             return spec.interval

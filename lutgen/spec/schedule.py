@@ -1,8 +1,8 @@
 """When things happen: the control of every stage, cycle by cycle, without its data.
 
-Each class here is the state that the handshakes of one stage depend on, with the same transitions as the gateware.
-Running a few samples through a chain of them gives the latency and interval that the contract states; simulation of
-the Verilog then has to confirm both exactly.
+Each class here is the state that the handshakes of one stage depend on, with the same transitions
+as the gateware. Running a few samples through a chain of them gives the latency and interval that
+the contract states; simulation of the Verilog then has to confirm both exactly.
 """
 
 import itertools
@@ -15,7 +15,8 @@ from lutgen.spec.stream import RegrouperSpec
 
 __all__ = ["Timing", "measure"]
 
-# What moves down a pipeline: nothing, work that ends no beat, the end of an output beat, of a sample.
+# What moves down a pipeline: nothing, work that ends no beat, the end of an output beat, of a
+# sample.
 IDLE, WORK, BEAT, LAST = range(4)
 
 
@@ -26,8 +27,8 @@ class Timing:
     Attributes
     ----------
     latency : int
-        From the edge that takes the first beat of a sample into the idle core to the edge that gives the last beat of
-        its result, without stalls.
+        From the edge that takes the first beat of a sample into the idle core to the edge that
+        gives the last beat of its result, without stalls.
     interval : int
         Between the last beats of consecutive results, in steady state.
     """
@@ -124,7 +125,9 @@ class _LinearTiming:
         self.output = _Output()
 
     def tick(self, valid: bool, taken: bool) -> bool:
-        """One cycle with a beat offered or not, a result taken or not; gives whether the beat was taken."""
+        """One cycle with a beat offered or not, a result taken or not; gives whether the beat was
+        taken.
+        """
         advance = self.output.advance
         group = self.regrouper.offer(valid)
         last_step = self.step == self.steps - 1
@@ -198,7 +201,9 @@ def measure(stages: Sequence[tuple[LinearSpec | ArgmaxSpec, int]], beats: int) -
 def _finish(
     stages: Sequence[tuple[LinearSpec | ArgmaxSpec, int]], beats: int, samples: int
 ) -> list[int]:
-    """Cycles at which results end, counted from the first beat taken, for ``samples`` samples back to back."""
+    """Cycles at which results end, counted from the first beat taken, for ``samples`` samples back
+    to back.
+    """
     chain = [
         _LinearTiming(spec, lanes) if isinstance(spec, LinearSpec) else _ArgmaxTiming(spec)
         for spec, lanes in stages

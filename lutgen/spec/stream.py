@@ -10,10 +10,11 @@ __all__ = ["RegrouperSpec"]
 
 @dataclass(frozen=True)
 class RegrouperSpec:
-    """Turns beats of ``i_items`` into groups of ``o_items``, through parts of their greatest common divisor.
+    """Turns beats of ``i_items`` into groups of ``o_items``, through parts of their greatest common
+    divisor.
 
-    One part moves a cycle. Where one width divides the other, that is as fast as the narrower side; otherwise
-    choose widths that do. The last group is filled up with zeros.
+    One part moves a cycle. Where one width divides the other, that is as fast as the narrower side;
+    otherwise choose widths that do. The last group is filled up with zeros.
 
     Parameters
     ----------
@@ -22,8 +23,8 @@ class RegrouperSpec:
     i_items, o_items : int
         Items of an input beat and of an output group.
     hold : int
-        Cycles that the receiver keeps a group for. Where that is more than one, a group that takes several parts goes
-        into a register, so that the next is gathered meanwhile.
+        Cycles that the receiver keeps a group for. Where that is more than one, a group that takes
+        several parts goes into a register, so that the next is gathered meanwhile.
     """
 
     items: int
