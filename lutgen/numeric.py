@@ -111,7 +111,7 @@ def format_for(low: int, high: int) -> Format:
         raise ValueError(f"A range must not be empty, as {low}..{high} is")
     if low >= 0:
         return Format(max(1, int(high).bit_length()), False)
-    return Format(1 + max(int(high).bit_length(), (-int(low) - 1).bit_length()), True)
+    return Format(1 + max(max(int(high), 0).bit_length(), (-int(low) - 1).bit_length()), True)
 
 
 def round_half_up(x: ArrayLike) -> NDArray[np.float64]:

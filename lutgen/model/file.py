@@ -83,8 +83,12 @@ def load(path: str | os.PathLike[str]) -> Model:
 
 def _read(path: Path) -> tuple[object, Arrays]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile) or "manifest" not in archive.files:
+        # The file is opened here, since np.load leaves it open when the archive is damaged.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise LutgenError("is not a lutgen model: it is no .npz archive")
+            if "manifest" not in archive.files:
                 raise LutgenError(
                     "is not a lutgen model: it has no manifest; `lutgen train` makes one"
                 )
@@ -97,8 +101,6 @@ def _read(path: Path) -> tuple[object, Arrays]:
         raise LutgenError(f"can't be read: {reason(error)}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError):
         raise LutgenError("is damaged or cut short; copy or train it again") from None
-    except AttributeError:  # np.load gave a bare array, which is no context manager
-        raise LutgenError("is not a lutgen model: it is no .npz archive") from None
     except (ValueError, KeyError, NotImplementedError, MemoryError, SyntaxError):
         raise LutgenError(
             "is not a lutgen model, or is damaged: it is no .npz archive of plain arrays"
