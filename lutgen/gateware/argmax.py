@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from lutgen.gateware.distance import element_shape
 from lutgen.gateware.encoder import pick_best
 from lutgen.gateware.stream import Skid, beat
-from lutgen.gateware.tree import delay
+from lutgen.gateware.tree import delay, position_bits
 from lutgen.numeric import clog2
 from lutgen.spec.argmax import ArgmaxSpec
 
@@ -46,7 +46,7 @@ class ArgmaxStage(wiring.Component):
         advance = Signal(name="advance")
         m.d.comb += [advance.eq(~skid.i.valid | skid.i.ready), self.i.ready.eq(advance)]
 
-        number = Signal(range(spec.beats), name="beat")
+        number = Signal(position_bits(spec.beats), name="beat")
         with m.If(self.i.valid & advance):
             m.d.sync += number.eq(Mux(self.i.p.last, 0, number + 1))
 
@@ -58,7 +58,7 @@ class ArgmaxStage(wiring.Component):
                 value = Mux(self.i.p.last, Const(spec.element.low, value.shape()), value)
             key = Signal(element_shape(spec.element), name=f"key_{lane}")
             m.d.comb += key.eq(value)
-            entries.append((key, Const(lane, max(1, clog2(spec.lanes)))))
+            entries.append((key, Const(lane, position_bits(spec.lanes))))
         key, lane = pick_best(m, advance, entries, lambda b, a: b > a, name="greatest")
         levels = clog2(spec.lanes)
         valid = delay(m, advance, self.i.valid, levels, name="valid")

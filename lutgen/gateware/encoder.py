@@ -3,11 +3,10 @@
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
-from amaranth.utils import ceil_log2
 
 from lutgen.gateware.distance import DistanceUnit, element_shape
 from lutgen.gateware.memory import LoadPort, Store
-from lutgen.gateware.tree import delay, registered_tree
+from lutgen.gateware.tree import delay, position_bits, registered_tree
 from lutgen.numeric import clog2
 from lutgen.spec.encoder import EncoderSpec
 
@@ -79,8 +78,8 @@ class CentroidEncoder(wiring.Component):
         members = {
             "en": In(1),
             "x": In(data.ArrayLayout(element_shape(spec.element), spec.subvec)),
-            "row": In(ceil_log2(depth)),
-            "dim": In(clog2(spec.dim_steps)),
+            "row": In(position_bits(depth)),
+            "dim": In(position_bits(spec.dim_steps)),
             "block_first": In(1),
             "o": Out(spec.index_bits),
         }
@@ -130,7 +129,8 @@ class CentroidEncoder(wiring.Component):
         )
         with m.Switch(self.dim):
             for step in range(spec.dim_steps):
-                with m.Case(step):
+                # The last step is the default, so that no value of ``dim`` is left open.
+                with m.Default() if step == spec.dim_steps - 1 else m.Case(step):
                     start = step * spec.parallel_dims
                     for d in range(min(spec.parallel_dims, spec.subvec - start)):
                         m.d.comb += part[d].eq(self.x[start + d])

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from lutgen.numeric import clog2
+from lutgen.gateware.tree import position_bits
 from lutgen.spec.linear import LinearSpec
 
 __all__ = ["IndexBuffer", "Sequencer", "lookup_layout"]
@@ -20,8 +20,8 @@ def lookup_layout(spec: LinearSpec) -> data.StructLayout:
     return data.StructLayout(
         {
             "valid": 1,
-            "base": clog2(spec.bank.depth),
-            "tile": clog2(spec.tiles),
+            "base": position_bits(spec.bank.depth),
+            "tile": position_bits(spec.tiles),
             "first": 1,
             "last": 1,
             "final": 1,
@@ -54,15 +54,15 @@ class Sequencer(wiring.Component):
                 "step": In(1),
                 "restart": In(1),
                 "o": Out(lookup_layout(spec)),
-                "group": Out(clog2(spec.groups)),
+                "group": Out(position_bits(spec.groups)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         spec = self.spec
-        base = Signal(clog2(spec.bank.depth), name="base")
-        tile = Signal(clog2(spec.tiles), name="tile")
+        base = Signal(position_bits(spec.bank.depth), name="base")
+        tile = Signal(position_bits(spec.tiles), name="tile")
         m.d.comb += [
             self.o.base.eq(base),
             self.o.tile.eq(tile),
@@ -118,7 +118,7 @@ class IndexBuffer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         spec = self.spec
-        group_bits = clog2(spec.groups)
+        group_bits = position_bits(spec.groups)
         m.submodules.memory = memory = Memory(shape=self.width, depth=2 << group_bits, init=[])
         write, read = memory.write_port(), memory.read_port()
         m.submodules.sequencer = sequencer = Sequencer(spec)

@@ -13,8 +13,7 @@ from lutgen.gateware.index_buffer import IndexBuffer, Sequencer, lookup_layout
 from lutgen.gateware.matcher import AccumulatorTree, LutBank, Requantiser
 from lutgen.gateware.memory import Store
 from lutgen.gateware.stream import Regrouper, Skid, beat
-from lutgen.gateware.tree import delay, pack_rows
-from lutgen.numeric import clog2
+from lutgen.gateware.tree import delay, pack_rows, position_bits
 from lutgen.spec.linear import LinearSpec
 
 __all__ = ["LinearStage", "Memories"]
@@ -182,9 +181,9 @@ class LinearStage(wiring.Component):
         if spec.metric == "digit":
             return status, en, regroup.o.p.data.as_value()
 
-        dim = Signal(range(encoder.dim_steps), name="dim")
-        block = Signal(range(encoder.blocks), name="block")
-        row = Signal(range(spec.groups * encoder.interval), name="row")
+        dim = Signal(position_bits(encoder.dim_steps), name="dim")
+        block = Signal(position_bits(encoder.blocks), name="block")
+        row = Signal(position_bits(spec.groups * encoder.interval), name="row")
         last_dim, last_step = Signal(name="last_dim"), Signal(name="last_step")
         m.d.comb += [
             last_dim.eq(dim == encoder.dim_steps - 1),
@@ -268,7 +267,9 @@ class LinearStage(wiring.Component):
             m.submodules[f"table_{f}"] = bank
             index = indices.word_select(f, spec.index_bits)
             if spec.address_latency:
-                address = Signal(clog2(spec.bank.depth), name=f"address_{f}", reset_less=True)
+                address = Signal(
+                    position_bits(spec.bank.depth), name=f"address_{f}", reset_less=True
+                )
                 with m.If(advance):
                     m.d.sync += address.eq(lookup.base + index)
             else:

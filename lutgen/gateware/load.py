@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from lutgen.gateware.memory import LoadPort
+from lutgen.gateware.tree import position_bits
 from lutgen.numeric import ceil_div
 
 __all__ = ["LOAD_WORD_BITS", "Loader"]
@@ -56,9 +57,9 @@ class Loader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         words_per_row = [ceil_div(width, LOAD_WORD_BITS) for _, _, width in self.rams]
-        memory = Signal(range(len(self.rams)), name="memory")
-        row = Signal(range(max(depth for _, depth, _ in self.rams)), name="row")
-        word = Signal(range(max(words_per_row)), name="word")
+        memory = Signal(position_bits(len(self.rams)), name="memory")
+        row = Signal(position_bits(max(depth for _, depth, _ in self.rams)), name="row")
+        word = Signal(position_bits(max(words_per_row)), name="word")
         within, skipping = Signal(name="within"), Signal(name="skipping")
         moves = Signal(name="moves")
         m.d.comb += [
@@ -74,6 +75,8 @@ class Loader(wiring.Component):
                         row_ends.eq(word == words_per_row[number] - 1),
                         memory_ends.eq(row_ends & (row == depth - 1)),
                     ]
+            with m.Default():
+                m.d.comb += [row_ends.eq(0), memory_ends.eq(0)]
         ends, wrong = Signal(name="image_ends"), Signal(name="wrong")
         last = self.i.p.last
         m.d.comb += [

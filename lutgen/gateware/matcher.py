@@ -2,13 +2,11 @@
 
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
-from amaranth.utils import ceil_log2
 
 from lutgen.gateware.distance import element_shape
 from lutgen.gateware.memory import LoadPort, Store
-from lutgen.gateware.tree import pack_rows, registered_tree
+from lutgen.gateware.tree import pack_rows, position_bits, registered_tree
 from lutgen.spec.matcher import BankSpec, RequantiserSpec, TreeSpec
 
 __all__ = ["AccumulatorTree", "LutBank", "Requantiser"]
@@ -38,7 +36,7 @@ class LutBank(wiring.Component):
         self._rows = rows
         members = {
             "en": In(1),
-            "addr": In(ceil_log2(spec.depth)),
+            "addr": In(position_bits(spec.depth)),
             "o": Out(data.ArrayLayout(signed(spec.value.bits), spec.lanes)),
         }
         if rows is None:

@@ -4,7 +4,8 @@ from amaranth.hdl import Const, Module, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
+
+from lutgen.gateware.tree import position_bits
 
 __all__ = ["LoadPort", "Store"]
 
@@ -21,7 +22,7 @@ class LoadPort(wiring.Signature):
     def __init__(self, depth: int, width: int):
         self.depth = depth
         self.width = width
-        super().__init__({"en": Out(1), "addr": Out(ceil_log2(depth)), "data": Out(width)})
+        super().__init__({"en": Out(1), "addr": Out(position_bits(depth)), "data": Out(width)})
 
 
 class Store(wiring.Component):
@@ -54,7 +55,7 @@ class Store(wiring.Component):
         self.depth = depth
         self.width = width
         self.rows = rows
-        members = {"en": In(1), "addr": In(ceil_log2(depth)), "data": Out(width)}
+        members = {"en": In(1), "addr": In(position_bits(depth)), "data": Out(width)}
         if rows is None:
             members["load"] = In(LoadPort(depth, width))
         super().__init__(members)

@@ -4,6 +4,7 @@ from amaranth.hdl import Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from lutgen.gateware.tree import position_bits
 from lutgen.spec.stream import RegrouperSpec
 
 __all__ = ["FrameCheck", "Register", "Regrouper", "Skid", "beat"]
@@ -121,7 +122,7 @@ class Regrouper(wiring.Component):
         last = Signal(name="part_last")
         taken = Signal(name="part_taken")
 
-        number = Signal(range(spec.i_parts), name="i_part")
+        number = Signal(position_bits(spec.i_parts), name="i_part")
         ends = Signal(name="beat_ends")
         parts = data.View(data.ArrayLayout(width, spec.i_parts), self.i.payload.data.as_value())
         m.d.comb += [
@@ -145,7 +146,7 @@ class Regrouper(wiring.Component):
 
     def _gather(self, m, part, last, taken, o):
         spec = self.spec
-        number = Signal(range(spec.o_parts), name="o_part")
+        number = Signal(position_bits(spec.o_parts), name="o_part")
         complete = Signal(name="group_complete")
         m.d.comb += [
             complete.eq(last | (number == spec.o_parts - 1)),
@@ -214,7 +215,7 @@ class FrameCheck(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        number = Signal(range(self.beats), name="beat")
+        number = Signal(position_bits(self.beats), name="beat")
         skipping = Signal(name="skipping")
         final = Signal(name="final_beat")
         moves = Signal(name="moves")

@@ -3,7 +3,14 @@
 import numpy as np
 from amaranth.hdl import Module, Signal
 
-__all__ = ["delay", "pack_rows", "registered_tree"]
+from lutgen.numeric import clog2
+
+__all__ = ["delay", "pack_rows", "position_bits", "registered_tree"]
+
+
+def position_bits(count: int) -> int:
+    """Width of a signal that numbers ``count`` things: at least one bit, as Verilog has no empty vectors."""
+    return max(1, clog2(count))
 
 
 def registered_tree(m, en, values, combine, *, name):

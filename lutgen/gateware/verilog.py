@@ -16,6 +16,9 @@ from lutgen import resources
 
 __all__ = ["VerilogPlatform", "convert"]
 
+# yosys takes time quadratic in the statements of one initial block.
+BLOCK_ROWS = 32
+
 _ENVIRONMENT = threading.Lock()
 
 
@@ -49,10 +52,11 @@ class VerilogPlatform:
         }
         if rom:
             digits = -(-store.width // 4)
-            fields["contents"] = "\n".join(
-                f"        memory[{number}] = {store.width}'h{row:0{digits}x};"
+            rows = [
+                f"rows[{number}] = {store.width}'h{row:0{digits}x};"
                 for number, row in enumerate(store.rows)
-            )
+            ]
+            fields["blocks"] = [rows[i : i + BLOCK_ROWS] for i in range(0, len(rows), BLOCK_ROWS)]
         template = self._templates.get_template("rom.v.j2" if rom else "ram.v.j2")
         self.modules.append(template.render(fields))
         ports = {

@@ -337,4 +337,4 @@ class LinearSpec:
         """Memory bits of the two halves of the index buffer."""
         if not self.buffered:
             return 0
-        return 2 * (1 << clog2(self.groups)) * self.fan_in * self.index_bits
+        return 4 * (1 << max(0, clog2(self.groups) - 1)) * self.fan_in * self.index_bits
