@@ -193,13 +193,13 @@ class CoreBench:
         self.sink.start_gaps(0.3, self._rng)
         self.source.send(frames[order[0]])
         await self._collect(name, expected, order[:1])
-        self.expect_flag(f"{name}: before it", "frame_error", 0)
+        self.expect_flag(f"before the {name}", "frame_error", 0)
         good = [frames[i] for i in order[1:]]
         for frame in (broken[0], good[0], broken[1], broken[2], good[1], good[2], good[3]):
             self.source.send(frame)
         await self._collect(name, expected, order[1:])
         await self._drain(name)
-        self.expect_flag(f"{name}: after it", "frame_error", 1)
+        self.expect_flag(f"after the {name}", "frame_error", 1)
 
     async def _load_faults(self) -> None:
         assert self.loader is not None

@@ -34,7 +34,8 @@ module toy_core #(
 
   assign s_axis_tready = (state == RECEIVE || state == SKIP) && (!LOADABLE || loaded);
   assign l_axis_tready = LOADABLE && state == RECEIVE && beat == 0;
-  assign m_axis_tvalid = (state == SEND0 || state == SEND1) && !(BUG == 2 && blink);
+  assign m_axis_tvalid =
+      (state == SEND0 || state == SEND1) && !(BUG == 2 && blink) && !(BUG == 8 && sum[0]);
   assign m_axis_tlast = BUG == 5 ? state == SEND0 : state == SEND1;
 
   wire signed [15:0] shown = sum + ((BUG == 1 && sum[2:0] == 3) || (BUG == 3 && blink));
@@ -56,7 +57,7 @@ module toy_core #(
         beat <= beat + 1;
         if (s_axis_tlast || beat == 2) begin
           beat <= 0;
-          if (!(s_axis_tlast && beat == 2)) frame_error <= 1;
+          if (!(s_axis_tlast && beat == 2) && !(BUG == 7 && !s_axis_tlast)) frame_error <= 1;
           if (!s_axis_tlast) state <= SKIP;
           else if (beat == 2 || BUG == 6) state <= SEND0;
         end
