@@ -1,4 +1,6 @@
-"""K-means: never worse than where it starts, every update the best of its kind, no centroid idle."""
+"""K-means: never worse than the start, every update right, no centroid idle."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -43,7 +45,7 @@ def test_never_worse_than_the_start(seed, metric, init, n, g, v, c):
         )
         for i in (0, 1, 2, 20)
     ]
-    for before, after in zip(costs[:-1], costs[1:], strict=True):
+    for before, after in pairwise(costs):
         assert (after <= before + 1e-3).all(), (costs, seed)
 
 
@@ -128,7 +130,7 @@ def test_the_generator_fixes_the_result(rng):
 )
 def test_refuses(arguments, text):
     good = {"x": np.zeros((3, 1, 4)), "centroids": 2, "metric": "l1"}
-    with pytest.raises(ValueError) as caught:  # noqa: PT011: the whole text is compared
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  (the whole text is compared)
         kmeans(**{**good, **arguments}, rng=np.random.default_rng(0))
     assert str(caught.value) == text
 

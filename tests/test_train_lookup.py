@@ -12,9 +12,10 @@ from lutgen.train.lookup import LookupNet, calibrate, replace, tune
 from lutgen.train.mlp import MLP, cross_entropy, train_float
 
 METRICS = ("l1", "l2", "chebyshev")
+BYTE = Format(8, False)
 
 
-def vector_layer(rng, k, n, metric="l1", fmt=Format(8, False), bits=8, v=4, c=5, scale=0.01):
+def vector_layer(rng, k, n, metric="l1", fmt=BYTE, bits=8, v=4, c=5, scale=0.01):
     """A layer with random integer-valued codebooks, calibrated."""
     layer = VectorLayer(
         rng.standard_normal((k, n)).astype(np.float32),

@@ -8,7 +8,9 @@ from lutgen.train.optim import AdamW, rate
 
 
 def as_double(net):
-    return MLP([w.astype(np.float64) for w in net.weights], [np.full(b.shape, 0.1) for b in net.biases])
+    return MLP(
+        [w.astype(np.float64) for w in net.weights], [np.full(b.shape, 0.1) for b in net.biases]
+    )
 
 
 def test_gradients_match_finite_differences():
@@ -16,9 +18,7 @@ def test_gradients_match_finite_differences():
     net = as_double(MLP.initial((6, 5, 4, 3), rng))
     x, y = rng.standard_normal((7, 6)), rng.integers(0, 3, 7)
     _, by_weight, by_bias = net.loss(x, y)
-    for array, gradient in zip(
-        [*net.weights, *net.biases], [*by_weight, *by_bias], strict=True
-    ):
+    for array, gradient in zip([*net.weights, *net.biases], [*by_weight, *by_bias], strict=True):
         for place in rng.integers(array.size, size=6):
             at = np.unravel_index(place, array.shape)
             kept, h = array[at], 1e-6

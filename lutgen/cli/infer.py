@@ -80,6 +80,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def split_seed(model: Model) -> int:
-    """The seed of the split that the model was trained on: its test samples are new to the model."""
+    """The seed of the split that the model was trained on: its test samples are new to it."""
     seed = model.provenance.get("split_seed", 0)
     return seed if type(seed) is int and seed >= 0 else 0

@@ -86,7 +86,10 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         help="fixes everything random, the split of digits too (default: %(default)s)",
     )
     parser.add_argument(
-        "--float-epochs", type=int, metavar="N", help="passes for the float network (default: by data)"
+        "--float-epochs",
+        type=int,
+        metavar="N",
+        help="passes for the float network (default: by data)",
     )
     parser.add_argument(
         "--epochs", type=int, metavar="N", help="passes for the LUT network (default: by data)"
@@ -136,14 +139,14 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(summary(result, args.output)))
     else:
         print(
-            f"{args.output}: {100 * result.model_accuracy:.2f} % on {len(data.x_test)} test samples "
-            f"(float {100 * result.float_accuracy:.2f} %), {result.seconds:.0f} s"
+            f"{args.output}: {100 * result.model_accuracy:.2f} % on {len(data.x_test)} "
+            f"test samples (float {100 * result.float_accuracy:.2f} %), {result.seconds:.0f} s"
         )
     return 0
 
 
 def complaint(error: Exception) -> LutgenError:
-    """The library's words behind the option that they are about; anything else is a defect and passes."""
+    """The library's words behind the option that they are about; anything else is a defect."""
     for start, option in OPTIONS.items():
         if str(error).startswith(start):
             return LutgenError(f"{option}: {error}")

@@ -1,4 +1,4 @@
-"""Data sets: the bundled digits, or an `.npz` file; every check that spares a confusing failure later."""
+"""Data sets: the bundled digits, or an `.npz` file, checked before anything uses it."""
 
 import os
 import zipfile
@@ -79,8 +79,8 @@ def load_data(name_or_path: str | os.PathLike[str], *, seed: int = 0) -> Dataset
     name_or_path : str or path
         A file holds ``x_train``, ``y_train``, ``x_test`` and ``y_test``.
     seed : int
-        Of the split of ``digits`` into four parts to train on and one to test with, each class alike. Files come
-        split.
+        Of the split of ``digits`` into four parts to train on and one to test with, each class
+        alike. Files come split.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def load_data(name_or_path: str | os.PathLike[str], *, seed: int = 0) -> Dataset
 
 
 def load_samples(path: str | os.PathLike[str], *, seed: int = 0) -> Samples:
-    """The samples ``x_test`` of an `.npz` file, with ``y_test`` if it is there; or the test part of ``digits``.
+    """``x_test`` of an `.npz` file, with ``y_test`` if it is there; or the test part of ``digits``.
 
     Parameters
     ----------
@@ -262,6 +262,6 @@ def _check_classes(path: Path, data: Dataset) -> None:
         )
     if int(data.y_test.max()) >= data.classes:
         raise LutgenError(
-            f"{path}, array 'y_test': holds the label {int(data.y_test.max())}, which y_train never "
-            f"has; its labels are 0..{data.classes - 1}"
+            f"{path}, array 'y_test': holds the label {int(data.y_test.max())}, which y_train "
+            f"never has; its labels are 0..{data.classes - 1}"
         )

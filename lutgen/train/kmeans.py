@@ -1,7 +1,7 @@
 """K-means on sub-vectors, for all codebooks of a layer at once.
 
-Samples stand as ``[g, v, n]`` so that every operation runs along contiguous samples. Centroids are compared one at
-a time against the best so far: no array is larger than the samples themselves.
+Samples stand as ``[g, v, n]`` so that every operation runs along contiguous samples. Centroids are
+compared one at a time against the best so far: no array is larger than the samples themselves.
 """
 
 import numpy as np
@@ -69,11 +69,11 @@ def kmeans(
     iterations: int = 20,
     init: str = "k-means++",
 ) -> Float32Array:
-    """Codebooks that serve the samples well: Lloyd's iteration with the update that suits the metric.
+    """Codebooks that serve the samples well: Lloyd's iteration, the update to suit the metric.
 
-    ``l1`` moves a centroid to the median of its samples, ``l2`` to their mean, ``chebyshev`` to their midrange or
-    mean, whichever is nearer to them. A centroid that serves no sample moves to the worst-served one. The sum of
-    distances never rises from one iteration to the next.
+    ``l1`` moves a centroid to the median of its samples, ``l2`` to their mean, ``chebyshev`` to
+    their midrange or mean, whichever is nearer to them. A centroid that serves no sample moves to
+    the worst-served one. The sum of distances never rises from one iteration to the next.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def kmeans(
 def _first(
     x: Float32Array, centroids: int, metric: str, rng: np.random.Generator, init: str
 ) -> Float32Array:
-    """The first centroids ``[g, c, v]``: samples, each drawn with a chance that grows with its distance."""
+    """The first centroids ``[g, c, v]``: samples, drawn with a chance that grows with distance."""
     g, v, n = x.shape
     books = np.empty((g, centroids, v), dtype=np.float32)
     rows = np.arange(g)
@@ -189,7 +189,7 @@ def _served(
     books: Float32Array,
     flat: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Sum of the distances ``[g, c]`` from every centroid to the samples that ``index`` gives it."""
+    """Sum of the distances ``[g, c]`` from every centroid to the samples it serves."""
     g, c, _ = books.shape
     total = np.zeros(index.shape, dtype=np.float32)
     for d in range(x.shape[1]):
@@ -206,7 +206,7 @@ def _order_statistics(
     first: NDArray[np.int64],
     second: NDArray[np.int64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Per centroid and dimension, the samples of rank ``first`` and ``second`` ``[g, c]``; ``[g, c, v]`` each.
+    """Values of rank ``first`` and ``second`` ``[g, c]`` in every dimension; ``[g, c, v]`` each.
 
     One sort does all centroids: the centroid's number is added above the value.
     """

@@ -1,7 +1,8 @@
 """Lookup layers in training: float parameters outside, the integers of the exported model inside.
 
-The forward pass computes with the very integers that `integers` gives to the model file, so that training measures
-what the model will predict. The backward pass goes straight through rounding and through the choice of centroids.
+The forward pass computes with the very integers that `integers` gives to the model file, so that
+training measures what the model will predict. The backward pass goes straight through rounding and
+through the choice of centroids.
 """
 
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Integers:
 
 @dataclass
 class Pass:
-    """What the forward pass keeps for the backward one: real inputs, what stands for them, both results."""
+    """What the forward pass keeps for the backward one."""
 
     inputs: Float32Array  # A, [batch, g * v]
     exact: Float32Array  # S = A W + b
@@ -128,7 +129,7 @@ class Layer:
         raise NotImplementedError
 
     def reconstruction(self, kept: Pass) -> float:
-        """``2 mean((Q - S)^2) / var(S)``: the two terms are equal in value and differ in where they lead."""
+        """``2 mean((Q - S)^2) / var(S)``: the two terms are equal and differ in their gradients."""
         error = kept.looked_up - kept.exact
         return 2 * float(np.mean(error * error)) / variance(kept.exact)
 
@@ -149,8 +150,9 @@ class Layer:
 class VectorLayer(Layer):
     """Nearest-centroid lookup: ``l1``, ``l2`` or ``chebyshev``.
 
-    Takes `Layer`'s parameters, and ``subvec``, ``centroids``, ``metric``. Codebooks are float, in units of the input's
-    integers, ``[g, c, v]``; weights are padded to whole sub-vectors with rows of 0.
+    Takes `Layer`'s parameters, and ``subvec``, ``centroids``, ``metric``. Codebooks are float, in
+    units of the input's integers, ``[g, c, v]``; weights are padded to whole sub-vectors with rows
+    of 0.
     """
 
     def __init__(
@@ -186,8 +188,8 @@ class VectorLayer(Layer):
     def refit(self, q: IntArray, target: Float32Array, ridge: float) -> None:
         """Sets weight and bias so that lookups come nearest to ``target`` ``[sample, N]``.
 
-        Ridge regression of the target on the nearest centroids, drawn towards the present weight with the strength
-        ``ridge`` times the mean diagonal; the bias is not drawn.
+        Ridge regression of the target on the nearest centroids, drawn towards the present weight
+        with the strength ``ridge`` times the mean diagonal; the bias is not drawn.
         """
         index = self.encoder.compute(self.padded(q), self.codebooks())
         near = self._nearest(index, self.codebooks()).astype(np.float64)
@@ -336,7 +338,8 @@ class DigitLayer(Layer):
         return Integers(values, quantise(self.bias, self.table_scale, Format(32, True)), None)
 
     def accumulate(self, q: IntArray, ints: Integers) -> IntArray:
-        # Sums of digits times weights are inputs times weights. float64 holds every such integer exactly.
+        # Sums of digits times weights are inputs times weights. float64 holds every such integer
+        # exactly.
         exact = q.astype(np.float64) @ self.weights().astype(np.float64)
         return exact.astype(np.int64) + ints.bias
 

@@ -1,11 +1,11 @@
-"""The lookup network: replaces a float network's layers one by one, then trains weights and centroids together."""
+"""The lookup network: replaces a float network's layers, then trains them together."""
 
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lutgen.numeric import Format, Int64Array, requantise
+from lutgen.numeric import Format, Int64Array, quantise, requantise
 from lutgen.train.layers import DigitLayer, IntArray, Integers, Layer, Pass, VectorLayer
 from lutgen.train.mlp import MLP, cross_entropy
 from lutgen.train.optim import AdamW, Float32Array, rate
@@ -48,9 +48,9 @@ class LookupNet:
         """The joint loss of a batch, and its gradients by all parameters, layer after layer.
 
         Cross-entropy of the looked-up outputs, and for every layer ``beta`` times
-        ``mean((stopgrad(Q) - S)^2) + mean((Q - stopgrad(S))^2)``, divided by the variance of S. The task's gradient
-        goes to weights and centroids as through Q, whose product is the table, and to inputs as through S:
-        ``Q + S - stopgrad(S)`` with the inputs alone in the last two.
+        ``mean((stopgrad(Q) - S)^2) + mean((Q - stopgrad(S))^2)``, divided by the variance of S. The
+        task's gradient goes to weights and centroids as through Q, whose product is the table, and
+        to inputs as through S: ``Q + S - stopgrad(S)`` with the inputs alone in the last two.
         """
         kept: list[Pass] = []
         open_: list[NDArray[np.bool_]] = []  # where requantisation lets gradients pass
@@ -89,7 +89,7 @@ class LookupNet:
 
 
 def advance(layer: Layer, acc: IntArray) -> IntArray:
-    """What the next layer reads: requantised accumulators, or the accumulators after the last layer."""
+    """What the next layer reads: requantised accumulators; after the last, the accumulators."""
     if layer.output is None:
         return acc
     return requantise(acc, layer.shift, layer.output).astype(np.int32)
@@ -110,7 +110,7 @@ def replace(
     ridge: float = 1e-2,
     progress: Callable[[int], object] | None = None,
 ) -> LookupNet:
-    """Turns a float network into a lookup network, layer by layer, each on what those before it now give.
+    """Turns a float network into lookups, layer by layer, each on what those before it now give.
 
     Codebooks by k-means, then weights refitted to the float layer's results, then scales.
 
@@ -151,10 +151,10 @@ def replace(
 
 
 def calibrate(layer: Layer, q: IntArray, target: Float32Array, output: Format | None) -> None:
-    """Chooses table scale and shift: those whose results on ``q`` are nearest to ``target`` after ReLU.
+    """Chooses table scale and shift: results on ``q`` nearest to ``target`` after ReLU.
 
-    Clipped large entries and rounded small ones are weighed against each other by what comes out of the layer. The
-    output's scale is the table's times a power of two, so both are chosen together.
+    Clipped large entries and rounded small ones are weighed against each other by what comes out of
+    the layer. The output's scale is the table's times a power of two, so both are chosen together.
     """
     layer.output, layer.shift = None, 0
     largest = float(np.abs(layer.real_tables()).max()) or 1.0
@@ -195,9 +195,10 @@ def tune(
     decay: float = 0.0,
     beta: float = 0.1,
     schedule: str = "linear",
+    noise: float = 0.0,
     progress: Callable[[int, float, float], object] | None = None,
 ) -> None:
-    """Trains weights and centroids together, in place; keeps the epoch that does best on the held-out samples.
+    """Trains weights and centroids together, in place; keeps the best epoch on held-out samples.
 
     Parameters
     ----------
@@ -207,6 +208,8 @@ def tune(
         The same of samples that are not trained on.
     beta : float
         Weight of the reconstruction terms.
+    noise : float
+        Standard deviation of what is added to the inputs, in inputs' integers.
     progress : callable or None
         Called with the epochs done, the mean training loss and the held-out accuracy after each.
     """
@@ -224,7 +227,8 @@ def tune(
         total = 0.0
         for start in starts:
             chosen = order[start : start + batch]
-            value, gradients = net.loss(q[chosen], y[chosen], beta)
+            part = jitter(q[chosen], noise, net.layers[0].element, rng) if noise else q[chosen]
+            value, gradients = net.loss(part, y[chosen], beta)
             optimiser.step(gradients, rate(schedule, optimiser.steps, epochs * len(starts)))
             for layer in net.layers:
                 layer.settle()
@@ -235,3 +239,9 @@ def tune(
         if progress is not None:
             progress(epoch + 1, total / len(q), accuracy)
     net.restore(kept)
+
+
+def jitter(q: IntArray, noise: float, fmt: Format, rng: np.random.Generator) -> IntArray:
+    """Inputs with Gaussian noise of that standard deviation, rounded and kept in their format."""
+    added = q + noise * rng.standard_normal(q.shape, dtype=np.float32)
+    return quantise(added, 1.0, fmt).astype(q.dtype)

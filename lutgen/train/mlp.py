@@ -54,7 +54,7 @@ class MLP:
         )
 
     def activations(self, x: Float32Array) -> list[Float32Array]:
-        """The input and every layer's result ``[batch, N]``; after ReLU except for the last, the logits."""
+        """The input and every layer's result ``[batch, N]``, after ReLU; the last is the logits."""
         results = [x]
         for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             z = results[-1] @ w + b
@@ -94,6 +94,7 @@ def train_float(
     learning_rate: float = 2e-3,
     decay: float = 0.02,
     schedule: str = "cosine",
+    noise: float = 0.0,
     progress: Callable[[int, float], object] | None = None,
 ) -> None:
     """Trains ``net`` in place.
@@ -109,6 +110,8 @@ def train_float(
         Order of the samples.
     learning_rate, decay, schedule
         See `lutgen.train.optim`; biases do not decay.
+    noise : float
+        Standard deviation of what is added to the inputs, against overfitting.
     progress : callable or None
         Called with the epochs done and the mean training loss after each.
     """
@@ -124,7 +127,10 @@ def train_float(
         total = 0.0
         for start in starts:
             chosen = order[start : start + batch]
-            loss, by_weight, by_bias = net.loss(x[chosen], y[chosen])
+            part = x[chosen]
+            if noise:
+                part += np.float32(noise) * rng.standard_normal(part.shape, dtype=np.float32)
+            loss, by_weight, by_bias = net.loss(part, y[chosen])
             factor = rate(schedule, optimiser.steps, epochs * len(starts))
             optimiser.step([*by_weight, *by_bias], factor)
             total += loss * len(chosen)

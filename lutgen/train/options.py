@@ -31,8 +31,8 @@ class Options:
     seed : int
         Fixes everything random.
     float_epochs, epochs : int or None
-        Passes over the data for the float network and for the lookup network; None for a number that suits the
-        data. 0 epochs leave the lookup network as replaced.
+        Passes over the data for the float network and for the lookup network; None for a number
+        that suits the data. 0 epochs leave the lookup network as replaced.
 
     Raises
     ------

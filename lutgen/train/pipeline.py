@@ -24,6 +24,9 @@ from lutgen.train.options import Options
 __all__ = ["Progress", "TrainResult", "input_activation", "model_name", "train"]
 
 SAMPLES = 4096  # that k-means, refit and calibration look at
+NOISE = 0.15  # on inputs, in parts of their range: worth half a point on digits
+JOINT_NOISE = 0.1
+RATE = 2e-3  # of joint training
 MOST_HELD = 5000  # held-out samples; more would not tell epochs apart any better
 
 
@@ -65,7 +68,8 @@ class TrainResult:
     model : Model
         The integer model; its golden inference is what `network` computed.
     float_accuracy, replaced_accuracy, model_accuracy : float
-        On the test samples: of the float network, of the lookup network before joint training, of the model.
+        On the test samples: of the float network, of the lookup network before joint training, of
+        the model.
     held_accuracy : float
         Of the model on the training samples that chose the epoch.
     network : LookupNet
@@ -107,8 +111,9 @@ def model_name(text: str) -> str:
 def input_activation(x: NDArray[Any], bits: int) -> Activation:
     """The format that holds samples, and its scale.
 
-    Integers that fit ``bits`` are their own codes: scale 1 and the narrowest format, of 2 bits at least. Other
-    samples get all the bits, and the scale that just holds their range. Signed only if a sample is negative.
+    Integers that fit ``bits`` are their own codes: scale 1 and the narrowest format, of 2 bits at
+    least. Other samples get all the bits, and the scale that just holds their range. Signed only if
+    a sample is negative.
     """
     low, high = float(x.min()), float(x.max())
     whole = x.dtype.kind in "bui" or bool(np.all(np.floor(x) == x))
@@ -140,8 +145,8 @@ def train(
 ) -> TrainResult:
     """Trains a float network, replaces its layers by lookups, and trains those.
 
-    One part in ten of the training samples (5,000 at most) is held out and chooses the epoch that is kept; test
-    samples only measure. The same arguments give the same model on the same machine.
+    One part in ten of the training samples (5,000 at most) is held out and chooses the epoch that
+    is kept; test samples only measure. The same arguments give the same model on the same machine.
 
     Parameters
     ----------
@@ -200,9 +205,10 @@ def _run(
     # Unit range: the optimiser's steps then suit any data set. The model's integers do not see it.
     unit = 1.0 / (float(np.abs(x.astype(np.float64)).max()) or 1.0)
 
-    batch = 64 if len(rest) < 10_000 else 256
+    batch = 64 if len(rest) < 10_000 else 128
     steps = -(-len(rest) // batch)
-    passes = options.float_epochs or min(60, max(12, 1200 // steps))
+    suited = min(300, max(12, 1200 // steps))  # few samples take more passes to as many steps
+    passes = suited if options.float_epochs is None else options.float_epochs
     clock = _Clock(progress, "float", passes)
     net = MLP.initial((x.shape[1], *options.arch, data.classes), rng)
     train_float(
@@ -212,6 +218,7 @@ def _run(
         epochs=passes,
         batch=batch,
         rng=rng,
+        noise=NOISE,
         progress=lambda done, loss: clock(done, f"loss {loss:.4f}"),
     )
     test_x = data.x_test.reshape(len(data.x_test), -1)
@@ -234,7 +241,7 @@ def _run(
     test_q = quantise_samples(test_x, source)
     replaced = accuracy(lookup.outputs(test_q), data.y_test)
 
-    passes = min(60, max(12, 1200 // steps)) if options.epochs is None else options.epochs
+    passes = suited if options.epochs is None else options.epochs
     tuning = _Clock(progress, "joint", passes)
     tune(
         lookup,
@@ -245,6 +252,8 @@ def _run(
         epochs=passes,
         batch=batch,
         rng=rng,
+        noise=JOINT_NOISE / (source.scale * unit),
+        learning_rate=RATE,
         progress=lambda done, loss, held: tuning(
             done, f"loss {loss:.4f}, held-out {100 * held:.2f} %"
         ),
@@ -271,7 +280,7 @@ def _run(
 
 
 def quantise_samples(x: NDArray[Any], source: Activation) -> IntArray:
-    """Input integers ``[sample, K]`` of flat samples; in blocks, as quantising goes through float64."""
+    """Input integers ``[sample, K]``; in blocks, as quantising goes through float64."""
     result = np.empty(x.shape, dtype=np.int32)
     for start in range(0, len(x), 4096):
         part = x[start : start + 4096]
