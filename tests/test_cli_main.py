@@ -1,0 +1,353 @@
+"""The command line: every mistake is one line and status 2, every failed check is status 1."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from simulation import random_model
+
+from lutgen import __version__, save
+from lutgen.cli import main as cli
+from lutgen.cli.main import main
+from lutgen.flows import tools
+
+ONE_LAYER = ["--codebooks", "3", "--subvec", "2", "--centroids", "4", "--outputs", "5"]
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A small network in a file."""
+    rng = np.random.default_rng(11)
+    path = tmp_path / "net.lut"
+    save(random_model(rng, layers=2, features=6, metric="l1"), path)
+    return str(path)
+
+
+def error(capsys, *args):
+    """The text after `lutgen: error: ` of a command that must end with status 2."""
+    assert main([str(arg) for arg in args]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("lutgen: error: ")
+    assert captured.err.count("\n") == 1
+    return captured.err.removeprefix("lutgen: error: ").rstrip("\n")
+
+
+def answer(capsys, *args, status=0):
+    """The JSON object that a command prints, and nothing else."""
+    assert main([*map(str, args), "--json"]) == status
+    return json.loads(capsys.readouterr().out)
+
+
+def test_help_and_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"lutgen {__version__}\n"
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for command in cli.COMMANDS:
+        assert f"    {command}" in text
+        assert main([command, "--help"]) == 0
+        assert f"usage: lutgen {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        ([], "the following arguments are required: COMMAND; see `lutgen --help`"),
+        (
+            ["info"],
+            "the following arguments are required: FILE; see `lutgen info --help`",
+        ),
+        (["info", "a", "--colour"], "unrecognized arguments: --colour; see `lutgen --help`"),
+        (
+            ["build", "-o", "x.v", "--lanes", "0"],
+            "argument --lanes: must be an integer of at least 1, not '0'; "
+            "see `lutgen build --help`",
+        ),
+        (
+            ["build", "-o", "x.v", "--lanes", "two"],
+            "argument --lanes: must be an integer of at least 1, not 'two'; "
+            "see `lutgen build --help`",
+        ),
+        (
+            ["sim", "x.lut", "--gaps", "1"],
+            "argument --gaps: must be a number between 0 and 0.95, not '1'; "
+            "see `lutgen sim --help`",
+        ),
+        (["info", "no.lut"], "no.lut: can't be read: no such file or directory"),
+        (["sim"], "a MODEL.lut is needed, or --core OUT.json of a built core"),
+        (
+            ["sim", "--core", "no.json"],
+            "no.json: can't be read: no such file or directory",
+        ),
+        (
+            ["sim", "--core", "no.json", "--fan-in", "2"],
+            "argument --fan-in: goes with a core to be built; no.json is built already",
+        ),
+        (
+            ["build", "-o", "out.v"],
+            "a MODEL.lut is needed, or --codebooks and --subvec for a core without a model",
+        ),
+        (
+            ["build", "-o", "out.json"],
+            "out.json: the contract goes there; name the Verilog file *.v",
+        ),
+        (
+            ["build", "no.lut", "-o", "no/out.v"],
+            "no/out.v: the folder no does not exist; make it first",
+        ),
+        (["build", "no.lut", "-o", "out.v"], "no.lut: can't be read: no such file or directory"),
+        (
+            ["build", "no.lut", "-o", "out.v", "--codebooks", "4"],
+            "argument --codebooks: goes with a core without a model; no.lut has its own",
+        ),
+        (
+            ["build", "no.lut", "-o", "out.v", "--signed"],
+            "argument --signed: goes with a core without a model; no.lut has its own",
+        ),
+        (
+            ["build", "no.lut", "-o", "out.v", "--layer", "fc1.lanes"],
+            "argument --layer: must be NODE.FOLD=N with a fold of lanes, fan-in, "
+            "encoder-centroids, encoder-dims, not 'fc1.lanes'",
+        ),
+        (
+            ["build", *ONE_LAYER, "-o", "out.v", "--layer", "fc1.lanes=2"],
+            "argument --layer: goes with a model; a core without one is loadable as it is",
+        ),
+        (
+            ["build", *ONE_LAYER, "-o", "out.v", "--loadable"],
+            "argument --loadable: goes with a model; a core without one is loadable as it is",
+        ),
+        (
+            ["build", *ONE_LAYER, "-o", "out.v", "--metric", "cosine"],
+            "Metric must be one of l1, l2, chebyshev, digit, not 'cosine'",
+        ),
+        (
+            ["build", *ONE_LAYER, "-o", "out.v", "--table-bits", "9"],
+            "Table bits must be an integer between 2 and 8, not 9",
+        ),
+        (
+            ["build", *ONE_LAYER, "-o", "out.v", "--shift", "3"],
+            "Shift must be 0 where accumulators are the output, not 3",
+        ),
+        (
+            ["build", *ONE_LAYER, "-o", "out.v", "--name", "1st"],
+            "Name of a core must be a Verilog identifier, not '1st'",
+        ),
+    ],
+)
+def test_bad_input(args, text, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert error(capsys, *args) == text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_layer(capsys, model, tmp_path):
+    text = error(capsys, "build", model, "-o", tmp_path / "x.v", "--layer", "fc9.lanes=2")
+    assert text == "layer 'fc9': is no lookup layer; there are fc0, fc1"
+    assert [path.name for path in tmp_path.iterdir()] == ["net.lut"]
+
+
+def test_info_of_other_files(capsys, tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"\x00hello")
+    assert error(capsys, "info", path) == f"{path}: is neither a .lut model nor the .json of a core"
+    path.write_text('{"format": "lutgen-core", "version": 2}')
+    assert error(capsys, "info", path) == (
+        f"{path}, field 'version': is 2, not 1; upgrade lutgen to read it, or build the core again"
+    )
+    path.write_text('{"format": "lutgen-core", "version": 1, "name": "x"}')
+    assert error(capsys, "info", path) == f"{path}, field 'clock': is missing; build the core again"
+
+
+def test_info_of_a_model(capsys, model):
+    assert main(["info", model]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("model     random_net, ")
+    assert any(line.startswith("fc0 ") for line in lines)
+    data = answer(capsys, "info", model)
+    assert [node["name"] for node in data["nodes"] if node["op"] == "lut_linear"] == ["fc0", "fc1"]
+
+
+def test_build_a_model(capsys, model, tmp_path):
+    out = tmp_path / "core.v"
+    data = answer(capsys, "build", model, "-o", out, "--lanes", "2", "--layer", "fc1.lanes=1")
+    contract = json.loads((tmp_path / "core.json").read_text())
+    assert data["contract"] == str(tmp_path / "core.json")
+    assert (data["latency"], data["interval"]) == (contract["latency"], contract["interval"])
+    lanes = {s["name"]: s["fold"]["lanes"] for s in data["stages"] if "fold" in s}
+    assert lanes == {"fc0": 2, "fc1": 1}
+    assert f"module {contract['name']}" in out.read_text()
+    first = out.read_text()
+    assert main(["build", model, "-o", str(out), "--lanes", "2", "--layer", "fc1.lanes=1"]) == 0
+    printed = capsys.readouterr().out
+    assert f"interval  {contract['interval']} cycles" in printed
+    assert out.read_text() == first
+    assert main(["info", str(tmp_path / "core.json")]) == 0
+    assert f"latency   {contract['latency']} cycles" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["core.json", "core.v", "net.lut"]
+
+
+@pytest.mark.parametrize("loadable", [False, True])
+def test_sim_of_a_model(capsys, model, verilator, loadable):
+    args = ["--samples", "10", "--faults", *(["--loadable"] if loadable else [])]
+    data = answer(capsys, "sim", model, *args)
+    assert data["passed"]
+    (core,) = data["cores"]
+    assert core["latency"] == core["expected_latency"]
+    assert core["interval"] == core["expected_interval"]
+    assert core["mismatches"] == 0
+
+
+def test_sim_of_a_core_without_a_model(capsys, verilator, tmp_path):
+    out = tmp_path / "core.v"
+    assert main(["build", *ONE_LAYER, "-o", str(out), "--lanes", "2", "--signed"]) == 0
+    capsys.readouterr()
+    core = str(tmp_path / "core.json")
+    assert main(["sim", "--core", core, "--samples", "8"]) == 0
+    text = capsys.readouterr().out
+    assert "all equal to golden" in text
+    assert "as the contract says" in text
+    assert error(capsys, "sim", "--core", core, "--data", "digits") == (
+        "argument --data: goes with a MODEL.lut; random tables need none"
+    )
+    out.unlink()
+    assert error(capsys, "sim", "--core", core) == (
+        f"{out}: can't be read: no such file or directory; it goes with {core}"
+    )
+
+
+def test_sim_with_a_built_core(capsys, verilator, model, tmp_path):
+    out, core = tmp_path / "core.v", tmp_path / "core.json"
+    assert main(["build", model, "-o", str(out)]) == 0
+    capsys.readouterr()
+    assert answer(capsys, "sim", model, "--core", core, "--samples", "5")["passed"]
+    assert error(capsys, "sim", "--core", core) == (
+        "a MODEL.lut is needed: only a loadable core of one layer works without"
+    )
+    other = tmp_path / "other.lut"
+    save(random_model(np.random.default_rng(12), layers=1), other)
+    assert error(capsys, "sim", other, "--core", core) == (
+        f"{core}, field 'model': is not {other}; build the core again from it"
+    )
+
+
+def test_sim_names_a_mismatch(capsys, verilator, model, tmp_path):
+    """A core whose text was spoilt, and one whose contract promises too much."""
+    out, core = tmp_path / "core.v", tmp_path / "core.json"
+    assert main(["build", model, "-o", str(out)]) == 0
+    capsys.readouterr()
+    contract = json.loads(core.read_text())
+    core.write_text(json.dumps({**contract, "latency": contract["latency"] + 1}))
+    assert main(["sim", model, "--core", str(core), "--samples", "5"]) == 1
+    text = capsys.readouterr().out
+    assert f"FAILED: the contract says {contract['latency'] + 1}" in text
+
+    core.write_text(json.dumps(contract))
+    verilog = out.read_text()
+    spoilt = verilog.replace(f"module {contract['name']}(", f"module {contract['name']}_right(")
+    names = [port["name"] for port in contract["ports"]]
+    ports = ", ".join(
+        f"{p['direction']} [{p['width'] - 1}:0] {p['name']}" for p in contract["ports"]
+    )
+    pins = ", ".join(f".{n}({n if n != 'm_axis_tdata' else 'right'})" for n in names)
+    width = next(p["width"] for p in contract["ports"] if p["name"] == "m_axis_tdata")
+    spoilt += (
+        f"\nmodule {contract['name']}({ports});\n  wire [{width - 1}:0] right;\n"
+        f"  {contract['name']}_right core({pins});\n  assign m_axis_tdata = right ^ 1;\nendmodule\n"
+    )
+    out.write_text(spoilt)
+    assert main(["sim", model, "--core", str(core), "--samples", "5"]) == 1
+    text = capsys.readouterr().out
+    assert "FAILED" in text
+    assert "output words differ; the first: sample 0, element 0: got " in text
+    data = answer(capsys, "sim", model, "--core", core, "--samples", "5", status=1)
+    assert data["passed"] is False
+    assert data["cores"][0]["first_mismatch"]["sample"] == 0
+
+
+def test_data_of_another_shape(capsys, model, tmp_path):
+    data = tmp_path / "d.npz"
+    np.savez(data, x_test=np.zeros((4, 5)))
+    assert error(capsys, "sim", model, "--data", data) == (
+        f"{data}, array 'x_test': Samples must have 6 elements, as the model's input, not 5"
+    )
+
+
+def test_doctor(capsys, monkeypatch):
+    data = answer(capsys, "doctor")
+    assert data["ok"]
+    names = [tool["name"] for tool in data["tools"]]
+    assert {"python", "numpy", "amaranth", "verilator", "cocotb", "iverilog"} <= set(names)
+    assert main(["doctor"]) == 0
+    assert "numpy" in capsys.readouterr().out
+    real = tools.package_version
+    monkeypatch.setattr(
+        tools, "package_version", lambda name: None if name == "amaranth" else real(name)
+    )
+    data = answer(capsys, "doctor", status=1)
+    assert not data["ok"]
+    assert main(["doctor"]) == 1
+    assert "pip install 'amaranth[builtin-yosys]'    # amaranth" in capsys.readouterr().out
+
+
+def test_interrupted(capsys, monkeypatch):
+    def stop(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.doctor, "run", stop)
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr().err == "lutgen: interrupted\n"
+
+
+def test_interrupt_ends_a_build(tmp_path, verilator, model):
+    """Ctrl-C in a build: status 130, one line, no compiler left running, nothing half made."""
+    env = {**os.environ, "LUTGEN_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "lutgen", "sim", model]
+    process = subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    shelf = tmp_path / "cache" / "sim"
+    for _ in range(600):
+        if list(shelf.glob("part.*/build/*.cpp")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "lutgen: interrupted\n")
+    assert not [path for path in shelf.iterdir() if path.is_dir()]
+
+
+def test_reader_that_leaves(model):
+    """`lutgen info | head` ends without a word."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lutgen", "info", model, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 0
+
+
+def test_demo(capsys, verilator, tmp_path, monkeypatch):
+    pytest.importorskip("sklearn")
+    data = answer(capsys, "demo", "-o", tmp_path / "out")
+    assert data["simulation"]["passed"]
+    assert data["samples"] > 300
+    assert data["accuracy"]["model"] > 0.9
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "digits.json",
+        "digits.lut",
+        "digits.v",
+    ]
+    (tmp_path / "file").write_text("")
+    assert error(capsys, "demo", "-o", tmp_path / "file") == (
+        f"{tmp_path / 'file'}: can't be made: file exists; choose another"
+    )
