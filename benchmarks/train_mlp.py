@@ -1,0 +1,130 @@
+"""Accuracy and time of `lutgen.train` on digits and MNIST.
+
+    python benchmarks/train_mlp.py            all rows; rows already measured are kept
+    python benchmarks/train_mlp.py --again    measures every row anew
+
+Writes ``benchmarks/results/train_mlp.json`` after every row, and ``docs/results/train_mlp.md`` from
+it. MNIST comes from ``../shared/data/mnist.npz`` beside the repository, or from ``--mnist``; its
+rows are left out where that is absent.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import lutgen
+from lutgen.files import write_text
+from lutgen.train import load_data, train
+
+ROOT = Path(__file__).parents[1]
+JSON = ROOT / "benchmarks" / "results" / "train_mlp.json"
+TABLE = ROOT / "docs" / "results" / "train_mlp.md"
+
+METRICS = ("l1", "l2", "chebyshev")
+SEEDS = (0, 1, 2)
+
+
+def rows(mnist: Path) -> list[dict[str, Any]]:
+    """What is measured: v = 4, c = 16, 8-bit tables and activations."""
+    found: list[dict[str, Any]] = [
+        {"data": "digits", "arch": [256, 128], "metric": metric, "seed": seed}
+        for metric in METRICS
+        for seed in SEEDS
+    ]
+    if mnist.is_file():
+        found += [
+            {"data": "mnist", "arch": [128, 64], "metric": metric, "seed": 0} for metric in METRICS
+        ]
+    return found
+
+
+def measure(row: dict[str, Any], mnist: Path) -> dict[str, Any]:
+    """Trains, and runs the model's golden inference on the test samples."""
+    seed = row["seed"]
+    data = load_data("digits", seed=seed) if row["data"] == "digits" else load_data(mnist)
+    result = train(data, arch=row["arch"], metric=row["metric"], seed=seed)
+    golden = float(np.mean(result.model.predict(data.x_test).classes == data.y_test))
+    return {
+        **row,
+        "float": result.float_accuracy,
+        "replaced": result.replaced_accuracy,
+        "model": result.model_accuracy,
+        "golden": golden,
+        "test_samples": len(data.x_test),
+        "seconds": round(result.seconds, 1),
+        "lutgen": lutgen.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "cpu": cpu(),
+        "cores": os.cpu_count(),
+        "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS", "default"),
+    }
+
+
+def cpu() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """The page: a row for each measurement, and the conditions."""
+    lines = [
+        "# Training: accuracy and time", "", "Written by `python benchmarks/train_mlp.py`. v = 4, c
+        = 16, 8-bit tables and activations,", "defaults otherwise. *Float* is the network that
+        training starts from, *replaced* the lookup", "network before joint training, *golden* the
+        exported integer model; all on test samples", "that steer nothing.", "", "| data | layers |
+        metric | seed | float % | replaced % | golden % | seconds |", "| --- | --- | --- | ---: |
+        ---: | ---: | ---: | ---: |",
+    ]
+    for r in results:
+        accuracies = " | ".join(f"{100 * r[key]:.2f}" for key in ("float", "replaced", "golden"))
+        layers = "-".join(map(str, r["arch"]))
+        lines.append(
+            f"| {r['data']} | {layers} | {r['metric']} | {r['seed']} | {accuracies} | "
+            f"{r['seconds']:.0f} |"
+        )
+    conditions = sorted(
+        {
+            f"lutgen {r['lutgen']}, Python {r['python']}, numpy {r['numpy']}, {r['cores']} cores "
+            f"({r['cpu']}), OPENBLAS_NUM_THREADS {r['blas_threads']}"
+            for r in results
+        }
+    )
+    lines += ["", "Conditions (times on a shared machine; expect less on an idle one):", ""]
+    return "\n".join([*lines, *(f"- {text}" for text in conditions), ""])
+
+
+def main() -> int:
+    """Measures what is missing."""
+    parser = argparse.ArgumentParser(description="accuracy and time of lutgen.train")
+    parser.add_argument("--again", action="store_true", help="measure every row anew")
+    default = ROOT.parent / "shared" / "data" / "mnist.npz"
+    parser.add_argument("--mnist", type=Path, default=default, help="default: %(default)s")
+    args = parser.parse_args()
+    JSON.parent.mkdir(parents=True, exist_ok=True)
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    known = [] if args.again or not JSON.is_file() else json.loads(JSON.read_text("utf-8"))
+    for row in rows(args.mnist):
+        if any(all(old[key] == row[key] for key in row) for old in known):
+            continue
+        known.append(measure(row, args.mnist))
+        write_text(JSON, json.dumps(known, indent=1) + "\n")
+        last = known[-1]
+        print(f"{row}: golden {100 * last['golden']:.2f} %, {last['seconds']} s", file=sys.stderr)
+    write_text(TABLE, table(known))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
