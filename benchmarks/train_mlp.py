@@ -80,12 +80,15 @@ def cpu() -> str:
 def table(results: list[dict[str, Any]]) -> str:
     """The page: a row for each measurement, and the conditions."""
     lines = [
-        "# Training: accuracy and time", "", "Written by `python benchmarks/train_mlp.py`. v = 4, c
-        = 16, 8-bit tables and activations,", "defaults otherwise. *Float* is the network that
-        training starts from, *replaced* the lookup", "network before joint training, *golden* the
-        exported integer model; all on test samples", "that steer nothing.", "", "| data | layers |
-        metric | seed | float % | replaced % | golden % | seconds |", "| --- | --- | --- | ---: |
-        ---: | ---: | ---: | ---: |",
+        "# Training: accuracy and time",
+        "",
+        "Written by `python benchmarks/train_mlp.py`. v = 4, c = 16, 8-bit tables and activations,",
+        "defaults otherwise. *Float* is the network that training starts from, *replaced* the",
+        "lookup network before joint training, *golden* the exported integer model; all on test",
+        "samples that steer nothing.",
+        "",
+        "| data | layers | metric | seed | float % | replaced % | golden % | seconds |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for r in results:
         accuracies = " | ".join(f"{100 * r[key]:.2f}" for key in ("float", "replaced", "golden"))
