@@ -296,6 +296,10 @@ class LutLinear(Node):
         """The stage that computes this node on inputs of format ``element``; ``fold`` as in
         `LinearSpec`.
         """
+        acc = acc_format(self.grid.decode(self.table), self.bias)
+        if fold.get("memory") == "ram":  # room for other tables too
+            general = format_acc_format(self.table.shape[0], self.grid)
+            acc = max(acc, general, key=lambda fmt: fmt.bits)
         return LinearSpec(
             in_features=self.in_features,
             out_features=self.out_features,
@@ -304,10 +308,7 @@ class LutLinear(Node):
             centroids=self.centroids,
             metric=self.metric,
             grid=self.grid,
-            # Tables that may be replaced by others need room for any.
-            acc=format_acc_format(self.table.shape[0], self.grid)
-            if fold.get("memory") == "ram"
-            else acc_format(self.grid.decode(self.table), self.bias),
+            acc=acc,
             shift=self.shift,
             output=None if self.output is None else self.output.format,
             **fold,

@@ -1,0 +1,170 @@
+"""The emitted Verilog: random cores in Verilator against golden, same text twice, structure."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import simulation as sim
+
+from lutgen import LutgenError
+from lutgen.flows import Job, check, side_by_side, simulate, simulate_batch
+from lutgen.gateware.build import Core, build, build_loadable
+from lutgen.model.plan import Fold
+
+CORES = 28
+
+
+def random_core(seed: int) -> tuple[Core, dict]:
+    """A random network, built with a random fold, and vectors for it."""
+    rng = np.random.default_rng(seed)
+    model = sim.random_model(rng)
+    layers = {}
+    for node in model.nodes:
+        if node.op == "lut_linear":
+            fold = sim.random_fold(rng)
+            layers[node.name] = {k: v for k, v in vars(fold).items() if v is not None}
+    elements = int(np.prod(model.shape))
+    loadable = bool(rng.random() < 0.25)
+    core = build(
+        model,
+        name=f"core{seed}",
+        input_lanes=int(rng.integers(1, elements + 1)),
+        layers=layers,
+        loadable=loadable,
+    )
+    inputs = sim.random_inputs(rng, model, 12)
+    return core, {
+        "contract": core.contract,
+        "inputs": inputs,
+        "expected": model.run(inputs)[model.nodes[-1].name],
+        "load_words": core.load_image(model) if loadable else None,
+        "prefix": f"core{seed}_",
+    }
+
+
+@pytest.mark.parametrize("batch", range(4))
+def test_random_cores(verilator, batch):
+    """112 networks: every word under random stalls, broken frames, timing to the cycle."""
+    cores = [random_core(1000 * batch + number) for number in range(CORES)]
+    text = side_by_side("all_cores", [(core.verilog, core.contract) for core, _ in cores])
+    report = simulate_batch(
+        text,
+        "all_cores",
+        [Job(**job) for _, job in cores],
+        gaps=0.4,
+        seed=batch,
+        faults=True,
+    )
+    assert report.passed, report.describe()
+    assert report.samples >= CORES * 12
+    for (core, _), measured in zip(cores, report.cores, strict=True):
+        contract = core.contract
+        assert measured.interval is not None, contract["name"]
+        # The closed form: the slowest stage, or the input port, sets the pace.
+        pace = max([s["interval"] for s in contract["stages"]] + [contract["input"]["beats"]])
+        assert contract["interval"] == pace, contract["name"]
+
+
+def test_one_sample_a_cycle(verilator):
+    """A linear network folded out whole takes and gives a sample in every cycle."""
+    rng = np.random.default_rng(5)
+    model = sim.random_model(rng, layers=2, features=12, metric="l1")
+    everything = Fold(99, 99, 99, 99)
+    core = build(model, input_lanes=12, **vars(everything))
+    assert core.contract["interval"] == 1
+    inputs = sim.random_inputs(rng, model, 40)
+    report = simulate(core.verilog, core.contract, inputs, model.run(inputs)[model.nodes[-1].name])
+    assert report.passed, report.describe()
+    assert report.interval == 1
+
+
+def mnist_like():
+    """A network big enough to have every kind of memory."""
+    rng = np.random.default_rng(3)
+    wire = sim.Activation(8, False, 1.0)
+    choice = {"subvec": 4, "centroids": 16}
+    first = sim.random_layer(rng, "fc1", "input", wire, 62, 24, wire, metric="l1", **choice)
+    second = sim.random_layer(rng, "fc2", "fc1", wire, 24, 10, None, metric="l2", **choice)
+    digit = sim.random_layer(rng, "fc3", "fc1", wire, 24, 10, None, metric="digit")
+    last = sim.Argmax(name="top", inputs=("fc2",))
+    return (
+        sim.Model("like_mnist", (62,), wire, (first, second, last)),
+        sim.Model("like_mnist", (62,), wire, (first, digit)),
+    )
+
+
+def texts():
+    """Verilog of a ROM core, a digit core and a loadable core."""
+    first, second = mnist_like()
+    return {
+        "rom": build(first, lanes=8, fan_in=2, encoder_dims=3),
+        "digit": build(second, lanes=4, fan_in=3),
+        "loadable": build_loadable(codebooks=16, subvec=4),
+    }
+
+
+def test_same_text_on_every_run():
+    """In another process, with another hash seed."""
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import hashlib, test_gateware_verilog as t\n"
+        "print([hashlib.sha256(c.verilog.encode()).hexdigest() for c in t.texts().values()])\n"
+    )
+    outputs = set()
+    for hash_seed in ("1", "2"):
+        result = subprocess.run(
+            [sys.executable, "-c", script, os.path.dirname(__file__)],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        outputs.add(result.stdout)
+    assert len(outputs) == 1
+
+
+BAD = {
+    "a latch": "always @* if (a) q = b;",
+    "a loop": "wire x = ~y; wire y = x & a; always @* q = y;",
+    "an undriven net": "wire x; always @* q = x & a;",
+}
+
+
+@pytest.mark.parametrize("kind", ["rom", "digit", "loadable"])
+def test_lint(verilator, kind):
+    """Nothing is waived but what rtl_templates/lint.vlt lists."""
+    assert check.lint(texts()[kind].verilog) == []
+
+
+def test_lint_can_fail(verilator):
+    assert (
+        "LATCH"
+        in check.lint(f"module core(input a, b, output reg q); {BAD['a latch']} endmodule")[0]
+    )
+
+
+@pytest.fixture
+def yosys():
+    try:
+        return check.find_yosys()
+    except LutgenError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("kind", ["rom", "digit", "loadable"])
+def test_structure(yosys, kind):
+    """No latch, no combinational loop, no undriven net; tables are memories."""
+    core = texts()[kind]
+    problems, statistics = check.structure(core.verilog, core.spec.name)
+    assert problems == []
+    cells = statistics["design"]["num_cells_by_type"]
+    assert any(name.startswith("$mem") for name in cells)
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_structure_can_fail(yosys, kind):
+    text = f"module core(input a, b, output reg q); {BAD[kind]} endmodule"
+    problems, _ = check.structure(text, "core")
+    assert problems
