@@ -146,6 +146,14 @@ class Layer:
     def settle(self) -> None:
         """Brings parameters back into their range after a step."""
 
+    def rescale(self, in_scale: float) -> None:
+        """Takes inputs of another scale from now on; what stands for the same real inputs stays."""
+        self.in_scale = in_scale
+
+    def ideal(self, q: IntArray) -> Float32Array:
+        """Real results ``[batch, N]`` of integer inputs if tables were not rounded or clipped."""
+        raise NotImplementedError
+
 
 class VectorLayer(Layer):
     """Nearest-centroid lookup: ``l1``, ``l2`` or ``chebyshev``.
@@ -297,6 +305,16 @@ class VectorLayer(Layer):
         # Centroids are in integers: a step is to be the same part of the range in every format.
         return [1.0, 1.0, float(self.element.high - self.element.low)]
 
+    def rescale(self, in_scale: float) -> None:
+        self.books *= np.float32(self.in_scale / in_scale)
+        self.in_scale = in_scale
+        self.settle()
+
+    def ideal(self, q: IntArray) -> Float32Array:
+        books = self.codebooks()
+        near = self._nearest(self.encoder.compute(self.padded(q), books), books)
+        return (near @ self.weight + self.bias).astype(np.float32, copy=False)
+
     def settle(self) -> None:
         np.clip(self.books, self.element.low, self.element.high, out=self.books)
 
@@ -342,6 +360,10 @@ class DigitLayer(Layer):
         # exactly.
         exact = q.astype(np.float64) @ self.weights().astype(np.float64)
         return exact.astype(np.int64) + ints.bias
+
+    def ideal(self, q: IntArray) -> Float32Array:
+        inputs = q.astype(np.float32) * np.float32(self.in_scale)
+        return (inputs @ self.weight + self.bias).astype(np.float32, copy=False)
 
     def forward(self, q: IntArray, ints: Integers) -> tuple[IntArray, Pass]:
         acc = self.accumulate(q, ints)

@@ -12,6 +12,8 @@ from lutgen.train.optim import AdamW, Float32Array, rate
 
 __all__ = ["LookupNet", "calibrate", "replace", "tune"]
 
+CALIBRATION = 1024  # samples that scales are chosen on between epochs
+
 
 class LookupNet:
     """Lookup layers with requantisation between them; gives accumulators.
@@ -71,15 +73,32 @@ class LookupNet:
                 gradient = back * open_[i - 1]
         return value, gradients
 
-    def snapshot(self) -> list[Float32Array]:
-        """Copies of all parameters."""
-        return [p.copy() for layer in self.layers for p in layer.parameters]
+    def snapshot(self) -> list[tuple[list[Float32Array], float, float, int]]:
+        """Copies of every layer's parameters, and its scales and shift."""
+        return [
+            ([p.copy() for p in layer.parameters], layer.in_scale, layer.table_scale, layer.shift)
+            for layer in self.layers
+        ]
 
-    def restore(self, snapshot: list[Float32Array]) -> None:
-        """Sets all parameters to those of a snapshot."""
-        parameters = [p for layer in self.layers for p in layer.parameters]
-        for mine, old in zip(parameters, snapshot, strict=True):
-            mine[:] = old
+    def restore(self, snapshot: list[tuple[list[Float32Array], float, float, int]]) -> None:
+        """Goes back to a snapshot."""
+        for layer, (parameters, in_scale, table_scale, shift) in zip(
+            self.layers, snapshot, strict=True
+        ):
+            layer.in_scale, layer.table_scale, layer.shift = in_scale, table_scale, shift
+            for mine, old in zip(layer.parameters, parameters, strict=True):
+                mine[:] = old
+
+    def recalibrate(self, q: IntArray) -> None:
+        """Chooses all scales anew for the present parameters, on samples ``[sample, K]``.
+
+        Weights grow in training; tables that clip would hold them back.
+        """
+        for i, layer in enumerate(self.layers):
+            calibrate(layer, q, layer.ideal(q), layer.output)
+            if i + 1 < len(self.layers):
+                self.layers[i + 1].rescale(layer.out_scale)
+            q = advance(layer, layer.accumulate(q, layer.integers()))
 
     def score(self, q: IntArray, y: NDArray[np.integer]) -> tuple[float, float]:
         """Accuracy and mean cross-entropy of samples."""
@@ -224,6 +243,8 @@ def tune(
     starts = range(0, len(q), batch)
     for epoch in range(epochs):
         order = rng.permutation(len(q))
+        if epoch:
+            net.recalibrate(q[order[:CALIBRATION]])
         total = 0.0
         for start in starts:
             chosen = order[start : start + batch]

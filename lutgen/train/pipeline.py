@@ -15,6 +15,7 @@ from lutgen.model.nodes import NAME
 from lutgen.numeric import format_for, quantise
 from lutgen.train.data import Dataset
 from lutgen.train.export import export
+from lutgen.train.grouping import group
 from lutgen.train.layers import IntArray
 from lutgen.train.lookup import LookupNet, replace, tune
 from lutgen.train.mlp import MLP, train_float
@@ -224,6 +225,8 @@ def _run(
     test_x = data.x_test.reshape(len(data.x_test), -1)
     float_accuracy = accuracy(net.logits((test_x * unit).astype(np.float32)), data.y_test)
 
+    if options.metric != "digit":
+        group(net, (x[rest[:SAMPLES]] * unit).astype(np.float32), options.v)
     layers = _Clock(progress, "replace", len(net.weights))
     lookup = replace(
         net,
