@@ -1,4 +1,4 @@
-"""The blocks' parameter objects: widths suffice in the worst case, references equal plain loops, errors."""
+"""The blocks' parameter objects: widths in the worst case, references against loops, errors."""
 
 import numpy as np
 import pytest

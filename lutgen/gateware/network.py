@@ -60,7 +60,7 @@ class NetworkCore(wiring.Component):
         spec = self.spec
         port = spec.input
         m.submodules.frame_check = check = FrameCheck(
-            element_shape(port.element), port.lanes, port.beats
+            element_shape(port.element), port.lanes, port.beats, spec.timing.pace
         )
         m.d.comb += [
             check.i.valid.eq(self.s_axis_tvalid),

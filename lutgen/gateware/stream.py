@@ -184,6 +184,8 @@ class FrameCheck(wiring.Component):
         Of an element.
     lanes, beats : int
         Elements of a beat, beats of a sample.
+    pace : int
+        Cycles from the first beat of a sample to the moment when the next may begin; 0 for any.
 
     Members
     -------
@@ -199,8 +201,9 @@ class FrameCheck(wiring.Component):
         A sample was condemned; stays until reset.
     """
 
-    def __init__(self, shape, lanes: int, beats: int):
+    def __init__(self, shape, lanes: int, beats: int, pace: int = 0):
         self.beats = beats
+        self.pace = pace
         layout = beat(shape, lanes)
         super().__init__(
             {
@@ -221,10 +224,11 @@ class FrameCheck(wiring.Component):
         moves = Signal(name="moves")
         wrong = Signal(name="wrong")
         pause = Signal(name="pause")
+        waits = self._pace(m, moves & ~self.within)
         last = self.i.payload.last
         m.d.comb += [
             self.within.eq(skipping | (number != 0)),
-            pause.eq(self.hold & ~self.within),
+            pause.eq((self.hold | waits) & ~self.within),
             final.eq(number == self.beats - 1),
             wrong.eq(last ^ final),
             self.o.valid.eq(self.i.valid & ~skipping & ~pause),
@@ -245,3 +249,14 @@ class FrameCheck(wiring.Component):
         with m.If(skipping & self.i.valid & last):
             m.d.sync += skipping.eq(0)
         return m
+
+    def _pace(self, m, begins):
+        """Whether the next sample is held back."""
+        if self.pace < 2:
+            return Const(0)
+        left = Signal(range(self.pace), name="pace_left")
+        with m.If(begins):
+            m.d.sync += left.eq(self.pace - 1)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+        return left != 0

@@ -31,10 +31,14 @@ class Timing:
         gives the last beat of its result, without stalls.
     interval : int
         Between the last beats of consecutive results, in steady state.
+    pace : int
+        Cycles from the first beat of a sample to the moment when the next may begin, where samples
+        must be held back for the interval to be constant; else 0.
     """
 
     latency: int
     interval: int
+    pace: int
 
 
 class _Output:
@@ -185,25 +189,33 @@ class _ArgmaxTiming:
 def measure(stages: Sequence[tuple[LinearSpec | ArgmaxSpec, int]], beats: int) -> Timing:
     """Runs samples of ``beats`` beats through a chain of stages, each with the lanes that feed it.
 
+    Where bursts between stages would make the interval vary from sample to sample, samples are
+    paced: the least pace is taken that makes it constant. (A chain of stages with bounded buffers
+    is a max-plus linear system; behind a periodic source that is slow enough, every event of it
+    becomes periodic.)
+
     Raises
     ------
     RuntimeError
-        If no steady state is reached, which would be a mistake in the gateware's schedule.
+        If no pace makes it constant, which would be a mistake in the schedule.
     """
-    latency = _finish(stages, beats, 1)[0]
-    ends = _finish(stages, beats, 3 * len(stages) + 4)
-    intervals = [b - a for a, b in itertools.pairwise(ends)]
-    if len(set(intervals[-3:])) != 1:
-        raise RuntimeError(f"No steady state: the last intervals are {intervals[-3:]}")
-    return Timing(latency, intervals[-1])
+    samples = 4 * len(stages) + 12
+    pace = 0
+    while True:
+        ends = _finish(stages, beats, samples, pace)
+        intervals = [b - a for a, b in itertools.pairwise(ends)][samples // 2 :]
+        if len(set(intervals)) == 1:
+            # A first sample is not delayed by those behind it, nor by the pace.
+            return Timing(ends[0], intervals[0], pace)
+        if pace > max(intervals):
+            raise RuntimeError(f"No steady state at pace {pace}: intervals are {intervals}")
+        pace += 1 if pace else max(1, min(intervals) // 2)
 
 
 def _finish(
-    stages: Sequence[tuple[LinearSpec | ArgmaxSpec, int]], beats: int, samples: int
+    stages: Sequence[tuple[LinearSpec | ArgmaxSpec, int]], beats: int, samples: int, pace: int
 ) -> list[int]:
-    """Cycles at which results end, counted from the first beat taken, for ``samples`` samples back
-    to back.
-    """
+    """Cycles at which results end, counted from the first beat taken, for samples back to back."""
     chain = [
         _LinearTiming(spec, lanes) if isinstance(spec, LinearSpec) else _ArgmaxTiming(spec)
         for spec, lanes in stages
@@ -211,15 +223,18 @@ def _finish(
     offered = beats * samples
     ends: list[int] = []
     began = -1
-    cycle = 0
+    wait = cycle = 0
     while len(ends) < samples:
-        valids = [bool(offered), *(stage.output.valid for stage in chain)]
+        first = offered % beats == 0
+        offers = bool(offered) and not (first and wait)
+        valids = [offers, *(stage.output.valid for stage in chain)]
         if valids[-1] == LAST:
             ends.append(cycle)
         taken = True
         # A stage's readiness hangs on its own state alone, so the chain can be walked from its end.
         for number in reversed(range(len(chain))):
             taken = chain[number].tick(bool(valids[number]), taken)
+        wait = pace - 1 if taken and first and pace else max(0, wait - 1)
         offered -= taken
         if taken and began < 0:
             began = cycle
