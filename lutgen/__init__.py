@@ -1,8 +1,36 @@
 """Neural networks as lookup-table accelerators: train, check, build, simulate."""
 
+from typing import TYPE_CHECKING, Any
+
 from lutgen.errors import LutgenError
 from lutgen.model import Model, load, save
 
+if TYPE_CHECKING:
+    from lutgen.flows import simulate
+    from lutgen.gateware.build import build, build_loadable
+
 __version__ = "0.1.0"
 
-__all__ = ["LutgenError", "Model", "__version__", "load", "save"]
+__all__ = [
+    "LutgenError",
+    "Model",
+    "__version__",
+    "build",
+    "build_loadable",
+    "load",
+    "save",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs Amaranth comes when it is asked for: loading and predicting do not wait for it."""
+    if name in ("build", "build_loadable"):
+        from lutgen.gateware import build as module
+
+        return getattr(module, name)
+    if name == "simulate":
+        from lutgen.flows.simulate import simulate
+
+        return simulate
+    raise AttributeError(f"module 'lutgen' has no attribute {name!r}")

