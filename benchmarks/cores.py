@@ -122,11 +122,11 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# Cores: bit-exactness, timing, generation",
         "",
-        "Written by `python benchmarks/cores.py`. v = 4, c = 16, 8-bit tables and activations, seed 0,",
-        "default folds; digits 64-32-10 with all its test samples, MNIST 784-128-64-10 with 200. Every",
-        "output word is compared with golden, in Verilator, under random stalls on both streams (half",
-        "of all cycles) and with broken frames between. *Latency* and *interval* are cycles, contract /",
-        "measured. *Build* is `lutgen.build(model).write(path)`, the median of three; *golden* the",
+        "Written by `python benchmarks/cores.py`. v = 4, c = 16, 8-bit tables and activations, seed",
+        "0, default folds; digits 64-32-10 with all its test samples, MNIST 784-128-64-10 with 200. Every",
+        "output word is compared with golden, in Verilator, under random stalls on both streams",
+        "(half of all cycles) and with broken frames between. *Latency* and *interval* are cycles,",
+        "contract / measured. *Build* is `lutgen.build(model).write(path)`, the median of three; *golden* the",
         "median of five runs over the test samples.",
         "",
         "| network | metric | accuracy % | samples | words that differ | latency | interval | lint | "

@@ -30,7 +30,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(module, name)
     if name == "simulate":
-        from lutgen.flows.simulate import simulate
+        from lutgen.flows import simulate as function
 
-        return simulate
+        return function
     raise AttributeError(f"module 'lutgen' has no attribute {name!r}")

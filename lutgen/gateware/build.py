@@ -49,7 +49,9 @@ class Core:
     contract: dict[str, Any]
 
     def write(self, path: str | os.PathLike[str]) -> tuple[Path, Path]:
-        """Writes the Verilog to ``path`` and the contract beside it, with the suffix ``.json``; gives both paths."""
+        """Writes the Verilog to ``path`` and the contract beside it, with the suffix ``.json``;
+        gives both paths.
+        """
         target = Path(path)
         beside = target.with_suffix(".json")
         if beside == target:
@@ -98,7 +100,9 @@ class Core:
         return np.array(words, dtype=np.uint32)
 
     def load_image(self, model: Model) -> NDArray[np.uint32]:
-        """The whole load image that makes a loadable core compute ``model``, which has the layers it was built for."""
+        """The whole load image that makes a loadable core compute ``model``, which has the layers
+        it was built for.
+        """
         nodes = {node.name: node for node in model.nodes}
         parts = []
         for number, stage in enumerate(self.spec.stages):
@@ -130,7 +134,8 @@ def build(
     input_lanes : int or None
         Elements of an input beat; by default up to 4 bytes of them.
     lanes, fan_in, encoder_centroids, encoder_dims : int or None
-        Fold of every stage, cut to its size; None leaves the choice to `lutgen.model.plan.default_fold`.
+        Fold of every stage, cut to its size; None leaves the choice to
+        `lutgen.model.plan.default_fold`.
     layers : mapping of node name to a mapping of those four
         Folds of single stages.
     loadable : bool
@@ -195,11 +200,13 @@ def build_loadable(
     Parameters
     ----------
     codebooks : int
-        Sub-vectors of an input row; the layer has ``codebooks * subvec`` inputs (``digit``: digits).
+        Sub-vectors of an input row; the layer has ``codebooks * subvec`` inputs (``digit``:
+        digits).
     subvec, centroids, metric, table_bits, activation_bits, outputs
         The layer; ``signed`` is the signedness of its inputs.
     shift, output_bits
-        Requantisation to unsigned activations; without ``output_bits`` the accumulators are the output.
+        Requantisation to unsigned activations; without ``output_bits`` the accumulators are the
+        output.
     lanes, fan_in, encoder_centroids, encoder_dims, input_lanes, name
         See `build`.
 

@@ -14,7 +14,8 @@ __all__ = ["CentroidEncoder", "pick_best"]
 
 
 def pick_best(m, en, entries, better, *, name):
-    """The best of ``(key, number)`` pairs by a registered tree; ``better(b, a)`` lets a later b replace an earlier a.
+    """The best of ``(key, number)`` pairs by a registered tree; ``better(b, a)`` lets a later b
+    replace an earlier a.
 
     Returns
     -------
@@ -43,11 +44,13 @@ def pick_best(m, en, entries, better, *, name):
 
 
 class CentroidEncoder(wiring.Component):
-    """The index of the nearest centroid of a sub-vector, by the codebook that the row address points to.
+    """The index of the nearest centroid of a sub-vector, by the codebook that the row address
+    points to.
 
-    A sub-vector is presented for `EncoderSpec.interval` enabled cycles in a row, while ``row`` walks through the rows
-    of its codebook, ``dim`` through its dimensions (innermost) and ``block_first`` marks the first block of centroids. The index
-    appears `EncoderSpec.latency` enabled cycles after the last of them, for one enabled cycle.
+    A sub-vector is presented for `EncoderSpec.interval` enabled cycles in a row, while ``row``
+    walks through the rows of its codebook, ``dim`` through its dimensions (innermost) and
+    ``block_first`` marks the first block of centroids. The index appears `EncoderSpec.latency`
+    enabled cycles after the last of them, for one enabled cycle.
 
     Parameters
     ----------
@@ -151,7 +154,9 @@ class CentroidEncoder(wiring.Component):
         return sums
 
     def _best_block(self, m, key, number, whole, first):
-        """The running minimum over blocks; ``whole`` marks complete distances, ``first`` the first block."""
+        """The running minimum over blocks; ``whole`` marks complete distances, ``first`` the first
+        block.
+        """
         spec = self.spec
         best_key = Signal.like(key, name="best_key", reset_less=True)
         best = Signal(spec.index_bits, name="best", reset_less=True)

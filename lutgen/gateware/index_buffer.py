@@ -14,8 +14,8 @@ __all__ = ["IndexBuffer", "Sequencer", "lookup_layout"]
 def lookup_layout(spec: LinearSpec) -> data.StructLayout:
     """What goes down the matcher's pipeline beside the data.
 
-    ``base`` is the row of the codebook's first centroid in its bank; ``first`` and ``last`` mark the first and last group
-    of a tile, ``final`` the last tile of a sample.
+    ``base`` is the row of the codebook's first centroid in its bank; ``first`` and ``last`` mark
+    the first and last group of a tile, ``final`` the last tile of a sample.
     """
     return data.StructLayout(
         {
@@ -82,10 +82,11 @@ class Sequencer(wiring.Component):
 
 
 class IndexBuffer(wiring.Component):
-    """Two halves: one fills with a sample's indices while the other is read once for every output tile.
+    """Two halves: one fills with a sample's indices while the other is read once for every output
+    tile.
 
-    A half that ends with ``drop`` is filled again. The lookup that `Sequencer` points to appears on ``o``, with its
-    indices on ``indices``, one enabled cycle later.
+    A half that ends with ``drop`` is filled again. The lookup that `Sequencer` points to appears on
+    ``o``, with its indices on ``indices``, one enabled cycle later.
 
     Parameters
     ----------

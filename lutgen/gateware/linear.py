@@ -48,9 +48,10 @@ class Memories:
 class LinearStage(wiring.Component):
     """A lookup layer: beats of inputs in, beats of ``lanes`` outputs out.
 
-    Groups of ``fan_in`` sub-vectors are encoded side by side. With one output tile their indices go straight to the
-    matcher; with more they are kept in an `IndexBuffer` while the tiles take turns. The matcher is one pipeline that stops as a whole
-    when its result register can't move on; a `Skid` keeps that condition local. Latency and interval: `lutgen.spec.schedule`.
+    Groups of ``fan_in`` sub-vectors are encoded side by side. With one output tile their indices go
+    straight to the matcher; with more they are kept in an `IndexBuffer` while the tiles take turns.
+    The matcher is one pipeline that stops as a whole when its result register can't move on; a
+    `Skid` keeps that condition local. Latency and interval: `lutgen.spec.schedule`.
 
     Parameters
     ----------
@@ -105,7 +106,9 @@ class LinearStage(wiring.Component):
 
     @property
     def rams(self) -> list[tuple[str, int, int]]:
-        """``(name, depth, width)`` of every RAM, in the order of the load image; ports are ``load_<name>``."""
+        """``(name, depth, width)`` of every RAM, in the order of the load image; ports are
+        ``load_<name>``.
+        """
         signatures = {
             name: part.signature.members["load"].signature for name, part in self._loaded.items()
         }
@@ -260,7 +263,9 @@ class LinearStage(wiring.Component):
         ]
 
     def _look_up(self, m, advance, lookup, indices, last):
-        """The values ``[fan_in][lanes]`` of the indices, 0 for banks that the last group has no codebook for."""
+        """The values ``[fan_in][lanes]`` of the indices, 0 for banks that the last group has no
+        codebook for.
+        """
         spec = self.spec
         values = []
         for f, bank in enumerate(self._banks):

@@ -31,7 +31,8 @@ class Loader(wiring.Component):
     loaded : Out(1)
         A whole image has arrived, and no other has begun.
     error : Out(1)
-        ``last`` came early or late; stays until reset. Words after a missing ``last`` are swallowed up to the next.
+        ``last`` came early or late; stays until reset. Words after a missing ``last`` are swallowed
+        up to the next.
     load_<name> : Out(LoadPort)
         One for every memory.
     """

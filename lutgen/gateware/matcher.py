@@ -1,4 +1,6 @@
-"""The parts of a matcher: LUT bank, accumulator tree, requantiser. All of fixed latency, moved by an enable."""
+"""The parts of a matcher: LUT bank, accumulator tree, requantiser. All of fixed latency, moved by
+an enable.
+"""
 
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring

@@ -35,8 +35,8 @@ class Store(wiring.Component):
     depth, width : int
         Rows, and bits of a row.
     rows : list of int or None
-        Contents, for a ROM; None for a RAM, which then has a ``load`` port. Nothing relies on a RAM's contents before
-        they are loaded.
+        Contents, for a ROM; None for a RAM, which then has a ``load`` port. Nothing relies on a
+        RAM's contents before they are loaded.
 
     Members
     -------

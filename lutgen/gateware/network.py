@@ -128,5 +128,5 @@ def axis_source(width: int):
 
 
 def axis_sink(prefix: str, width: int):
-    """Members of an AXI4-Stream that arrives, with flat names: nested interfaces would get ``__``."""
+    """Members of an AXI4-Stream that arrives; nested interfaces would get ``__`` in names."""
     return {f"{prefix}_{name}": member.flip() for name, member in axis_source(width).items()}

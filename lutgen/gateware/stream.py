@@ -13,14 +13,15 @@ __all__ = ["FrameCheck", "Register", "Regrouper", "Skid", "beat"]
 def beat(shape, lanes: int) -> data.StructLayout:
     """The payload of every stream between stages.
 
-    ``last`` marks the last beat of a sample. ``drop``, on a last beat, says that the sample is not to be: the stage
-    that takes it in starts the next one afresh and gives no result.
+    ``last`` marks the last beat of a sample. ``drop``, on a last beat, says that the sample is not
+    to be: the stage that takes it in starts the next one afresh and gives no result.
     """
     return data.StructLayout({"data": data.ArrayLayout(shape, lanes), "last": 1, "drop": 1})
 
 
 class Skid(wiring.Component):
-    """A register that catches one beat when the receiver stops: ``i.ready`` comes from a register alone.
+    """A register that catches one beat when the receiver stops: ``i.ready`` comes from a register
+    alone.
 
     Adds no latency.
 
@@ -90,7 +91,8 @@ class Register(wiring.Component):
 class Regrouper(wiring.Component):
     """Beats of some items in, groups of others out; see `RegrouperSpec`.
 
-    Adds no latency, as the part that completes a group passes straight through; with ``spec.registered``, one cycle.
+    Adds no latency, as the part that completes a group passes straight through; with
+    ``spec.registered``, one cycle.
 
     Parameters
     ----------
@@ -173,10 +175,12 @@ class Regrouper(wiring.Component):
 
 
 class FrameCheck(wiring.Component):
-    """Checks that ``last`` comes with the last beat of every sample, and condemns samples where it does not.
+    """Checks that ``last`` comes with the last beat of every sample, and condemns samples where it
+    does not.
 
-    An early ``last`` ends the sample there, marked as ``drop``. A sample whose last beat comes without ``last`` is
-    marked as ``drop`` too, and everything up to the next ``last`` is swallowed. Adds no latency.
+    An early ``last`` ends the sample there, marked as ``drop``. A sample whose last beat comes
+    without ``last`` is marked as ``drop`` too, and everything up to the next ``last`` is swallowed.
+    Adds no latency.
 
     Parameters
     ----------

@@ -1,4 +1,6 @@
-"""Small things that several components are made of: balanced registered trees, delay lines, packed memory rows."""
+"""Small things that several components are made of: balanced registered trees, delay lines, packed
+memory rows.
+"""
 
 import numpy as np
 from amaranth.hdl import Module, Signal
@@ -9,12 +11,15 @@ __all__ = ["delay", "pack_rows", "position_bits", "registered_tree"]
 
 
 def position_bits(count: int) -> int:
-    """Width of a signal that numbers ``count`` things: at least one bit, as Verilog has no empty vectors."""
+    """Width of a signal that numbers ``count`` things: at least one bit, as Verilog has no empty
+    vectors.
+    """
     return max(1, clog2(count))
 
 
 def registered_tree(m, en, values, combine, *, name):
-    """Combines ``values`` pairwise, level by level; every level is a register that loads while ``en`` is high.
+    """Combines ``values`` pairwise, level by level; every level is a register that loads while
+    ``en`` is high.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 """From a component to Verilog text, with tables in memory modules written from `rtl_templates/`.
 
-Amaranth's own path costs some microseconds for every bit of contents; a table of ten million entries would take minutes.
-Here `Store` asks the platform for its memory, gets an instance of a module that this file writes as text, and the rest
-goes through Amaranth as usual. Amaranth's simulator has no platform and takes Amaranth's memories.
+Amaranth's own path costs some microseconds for every bit of contents; a table of ten million
+entries would take minutes. Here `Store` asks the platform for its memory, gets an instance of a
+module that this file writes as text, and the rest goes through Amaranth as usual. Amaranth's
+simulator has no platform and takes Amaranth's memories.
 """
 
 import os

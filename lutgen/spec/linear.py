@@ -1,4 +1,4 @@
-"""A lookup layer on a vector: encoders, tables, accumulators, requantiser, and how they are folded."""
+"""A lookup layer on a vector: encoders, tables, accumulators, requantiser, and their fold."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,9 @@ def acc_format(values: ArrayLike, bias: ArrayLike) -> Format:
 
 
 def format_acc_format(codebooks: int, grid: Grid) -> Format:
-    """The accumulator format for tables that are not known: any codes, and a bias of the sum's own width."""
+    """The accumulator format for tables that are not known: any codes, and a bias of the sum's own
+    width.
+    """
     width = format_for(min(codebooks * grid.low, -1), codebooks * grid.high).bits
     return Format(width + 1, True)
 
@@ -204,7 +206,7 @@ class LinearSpec:
 
     @property
     def buffered(self) -> bool:
-        """Whether indices are kept for later tiles, in two halves that swap from sample to sample."""
+        """Whether indices are kept for later tiles, in two halves that swap between samples."""
         return self.tiles > 1
 
     @property
@@ -245,7 +247,9 @@ class LinearSpec:
 
     @property
     def address_latency(self) -> int:
-        """Cycles to form a bank's address: an addition where the centroids are no power of two, else wiring."""
+        """Cycles to form a bank's address: an addition where the centroids are no power of two,
+        else wiring.
+        """
         return int(self.centroids != 1 << self.index_bits)
 
     @property
@@ -267,8 +271,8 @@ class LinearSpec:
     def bank_rows(self, table: ArrayLike) -> Int64Array:
         """Contents of the LUT banks.
 
-        Bank f holds the codebooks ``group * fan_in + f``. Outputs past N and codebooks past g have code 0; the
-        matcher masks the latter.
+        Bank f holds the codebooks ``group * fan_in + f``. Outputs past N and codebooks past g have
+        code 0; the matcher masks the latter.
 
         Parameters
         ----------
@@ -293,7 +297,9 @@ class LinearSpec:
         return rows.reshape(self.tiles, self.lanes)
 
     def codebook_rows(self, codebooks: ArrayLike) -> list[Int64Array]:
-        """Contents of the ``fan_in`` codebook memories, each ``[groups * steps, centroids, dims]`` a cycle."""
+        """Contents of the ``fan_in`` codebook memories, each ``[groups * steps, centroids, dims]``
+        a cycle.
+        """
         encoder = self.encoder
         if isinstance(encoder, DigitSpec):
             return []
