@@ -203,6 +203,31 @@ def test_calibration_beats_the_plain_choice(bits):
     assert error() <= plain
 
 
+def test_recalibration_follows_grown_weights_and_keeps_real_inputs():
+    rng = np.random.default_rng(6)
+    q = rng.integers(0, 256, (300, 8))
+    first = vector_layer(rng, 8, 8)
+    first.replace(q, rng)
+    calibrate(first, q, first.ideal(q), BYTE)
+    middle = requantise(first.accumulate(q, first.integers()), first.shift, BYTE)
+    second = vector_layer(rng, 8, 3, scale=first.out_scale)
+    second.replace(middle, rng)
+    calibrate(second, middle, second.ideal(middle), None)
+    net = LookupNet([first, second])
+    before = net.snapshot()
+    outputs = net.outputs(q)
+    first.weight *= 4
+    first.bias *= 4
+    centroids = second.books[:, :, 0] * second.in_scale
+    net.recalibrate(q)
+    assert second.in_scale == first.out_scale
+    assert second.in_scale == pytest.approx(4 * before[1][1], rel=0.5)
+    assert second.books[:, :, 0] * second.in_scale == pytest.approx(centroids, rel=1e-4)
+    assert np.abs(first.real_tables()).max() / first.table_scale < 3 * first.table.high
+    net.restore(before)
+    assert np.array_equal(net.outputs(q), outputs)
+
+
 def blobs(rng, n=600):
     """Three classes of 8 inputs, uint8."""
     y = rng.integers(0, 3, n)

@@ -39,7 +39,7 @@ def agrees(result, data):
 
 
 def test_digits_reach_95_percent_and_the_file_says_the_same(digits, tmp_path):
-    result = train(digits, arch=(128, 64), epochs=15)
+    result = train(digits, epochs=25)
     assert result.model_accuracy >= 0.95
     assert agrees(result, digits)
     assert result.model.input == Activation(5, False, 1.0)

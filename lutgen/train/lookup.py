@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from lutgen.numeric import Format, Int64Array, quantise, requantise
+from lutgen.numeric import Format, Int64Array, requantise
 from lutgen.train.layers import DigitLayer, IntArray, Integers, Layer, Pass, VectorLayer
 from lutgen.train.mlp import MLP, cross_entropy
 from lutgen.train.optim import AdamW, Float32Array, rate
@@ -214,7 +214,7 @@ def tune(
     decay: float = 0.0,
     beta: float = 0.1,
     schedule: str = "linear",
-    noise: float = 0.0,
+    augment: Callable[[IntArray, np.random.Generator], IntArray] | None = None,
     progress: Callable[[int, float, float], object] | None = None,
 ) -> None:
     """Trains weights and centroids together, in place; keeps the best epoch on held-out samples.
@@ -227,8 +227,8 @@ def tune(
         The same of samples that are not trained on.
     beta : float
         Weight of the reconstruction terms.
-    noise : float
-        Standard deviation of what is added to the inputs, in inputs' integers.
+    augment : callable or None
+        Changes a batch before it is trained on; see `lutgen.train.augment`.
     progress : callable or None
         Called with the epochs done, the mean training loss and the held-out accuracy after each.
     """
@@ -248,7 +248,7 @@ def tune(
         total = 0.0
         for start in starts:
             chosen = order[start : start + batch]
-            part = jitter(q[chosen], noise, net.layers[0].element, rng) if noise else q[chosen]
+            part = q[chosen] if augment is None else augment(q[chosen], rng)
             value, gradients = net.loss(part, y[chosen], beta)
             optimiser.step(gradients, rate(schedule, optimiser.steps, epochs * len(starts)))
             for layer in net.layers:
@@ -260,9 +260,3 @@ def tune(
         if progress is not None:
             progress(epoch + 1, total / len(q), accuracy)
     net.restore(kept)
-
-
-def jitter(q: IntArray, noise: float, fmt: Format, rng: np.random.Generator) -> IntArray:
-    """Inputs with Gaussian noise of that standard deviation, rounded and kept in their format."""
-    added = q + noise * rng.standard_normal(q.shape, dtype=np.float32)
-    return quantise(added, 1.0, fmt).astype(q.dtype)

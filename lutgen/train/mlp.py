@@ -94,7 +94,7 @@ def train_float(
     learning_rate: float = 2e-3,
     decay: float = 0.02,
     schedule: str = "cosine",
-    noise: float = 0.0,
+    augment: Callable[[Float32Array, np.random.Generator], Float32Array] | None = None,
     progress: Callable[[int, float], object] | None = None,
 ) -> None:
     """Trains ``net`` in place.
@@ -110,8 +110,8 @@ def train_float(
         Order of the samples.
     learning_rate, decay, schedule
         See `lutgen.train.optim`; biases do not decay.
-    noise : float
-        Standard deviation of what is added to the inputs, against overfitting.
+    augment : callable or None
+        Changes a batch before it is trained on, against overfitting.
     progress : callable or None
         Called with the epochs done and the mean training loss after each.
     """
@@ -127,9 +127,7 @@ def train_float(
         total = 0.0
         for start in starts:
             chosen = order[start : start + batch]
-            part = x[chosen]
-            if noise:
-                part += np.float32(noise) * rng.standard_normal(part.shape, dtype=np.float32)
+            part = x[chosen] if augment is None else augment(x[chosen], rng)
             loss, by_weight, by_bias = net.loss(part, y[chosen])
             factor = rate(schedule, optimiser.steps, epochs * len(starts))
             optimiser.step([*by_weight, *by_bias], factor)

@@ -13,6 +13,7 @@ import lutgen
 from lutgen.model import Activation, Model
 from lutgen.model.nodes import NAME
 from lutgen.numeric import format_for, quantise
+from lutgen.train.augment import Augment
 from lutgen.train.data import Dataset
 from lutgen.train.export import export
 from lutgen.train.grouping import group
@@ -26,8 +27,9 @@ __all__ = ["Progress", "TrainResult", "input_activation", "model_name", "train"]
 
 SAMPLES = 4096  # that k-means, refit and calibration look at
 NOISE = 0.15  # on inputs, in parts of their range: worth half a point on digits
-JOINT_NOISE = 0.1
+JOINT_NOISE = 0.06
 RATE = 2e-3  # of joint training
+DECAY = 0.02
 MOST_HELD = 5000  # held-out samples; more would not tell epochs apart any better
 
 
@@ -219,7 +221,7 @@ def _run(
         epochs=passes,
         batch=batch,
         rng=rng,
-        noise=NOISE,
+        augment=Augment(data.shape, None, NOISE),
         progress=lambda done, loss: clock(done, f"loss {loss:.4f}"),
     )
     test_x = data.x_test.reshape(len(data.x_test), -1)
@@ -255,7 +257,8 @@ def _run(
         epochs=passes,
         batch=batch,
         rng=rng,
-        noise=JOINT_NOISE / (source.scale * unit),
+        augment=Augment(data.shape, source.format, JOINT_NOISE / (source.scale * unit)),
+        decay=DECAY,
         learning_rate=RATE,
         progress=lambda done, loss, held: tuning(
             done, f"loss {loss:.4f}, held-out {100 * held:.2f} %"
