@@ -4,8 +4,8 @@
     python benchmarks/cores.py --again    measures every row anew
 
 Trains (or takes from ``build/benchmarks``) a digits network and an MNIST network 784-128-64-10 for
-each metric, then simulates all digits test samples and 200 of MNIST under random stalls, with broken
-frames between. Writes ``benchmarks/results/cores.json`` after every row, and
+each metric, then simulates all digits test samples and 200 of MNIST under random stalls, with
+broken frames between. Writes ``benchmarks/results/cores.json`` after every row, and
 ``docs/results/cores.md`` from it. MNIST comes from ``../shared/data/mnist.npz`` beside the
 repository, or from ``--mnist``; its rows are left out where that is absent.
 """
@@ -122,25 +122,34 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# Cores: bit-exactness, timing, generation",
         "",
-        "Written by `python benchmarks/cores.py`. v = 4, c = 16, 8-bit tables and activations, seed",
-        "0, default folds; digits 64-32-10 with all its test samples, MNIST 784-128-64-10 with 200. Every",
-        "output word is compared with golden, in Verilator, under random stalls on both streams",
-        "(half of all cycles) and with broken frames between. *Latency* and *interval* are cycles,",
-        "contract / measured. *Build* is `lutgen.build(model).write(path)`, the median of three; *golden* the",
-        "median of five runs over the test samples.",
+        "Written by `python benchmarks/cores.py`. v = 4, c = 16, 8-bit tables and activations,",
+        "seed 0, default folds; digits 64-32-10 with all its test samples, MNIST 784-128-64-10",
+        "with 200. Every output word is compared with golden, in Verilator, under random stalls",
+        "on both streams (half of all cycles) and with broken frames between. *Latency* and",
+        "*interval* are cycles, contract / measured. *Build* is `lutgen.build(model).write(path)`,",
+        "the median of three; *golden* the median of five runs over the test samples.",
         "",
-        "| network | metric | accuracy % | samples | words that differ | latency | interval | lint | "
-        "structure | build s | build MB | golden samples/s | simulated samples/s |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| network | metric | accuracy % | samples | words that differ | latency | interval "
+        "| lint | structure | build s | build MB | golden samples/s | simulated samples/s |",
+        "| --- | --- |" + " ---: |" * 11,
     ]
     for r in rows:
-        lines.append(
-            f"| {r['network']} | {r['metric']} | {100 * r['accuracy']:.2f} | {r['samples']} | "
-            f"{r['mismatches']} of {r['words']} | {r['latency'][0]} / {r['latency'][1]} | "
-            f"{r['interval'][0]} / {r['interval'][1]} | {r['lint']} | {len(r['structure'])} | "
-            f"{r['build_seconds']:.1f} | {r['build_megabytes']} | {r['golden_per_second']:,} | "
-            f"{r['simulated_samples_per_second']:,.0f} |"
-        )
+        cells = [
+            r["network"],
+            r["metric"],
+            f"{100 * r['accuracy']:.2f}",
+            f"{r['samples']}",
+            f"{r['mismatches']} of {r['words']}",
+            f"{r['latency'][0]} / {r['latency'][1]}",
+            f"{r['interval'][0]} / {r['interval'][1]}",
+            f"{r['lint']}",
+            f"{len(r['structure'])}",
+            f"{r['build_seconds']:.1f}",
+            f"{r['build_megabytes']}",
+            f"{r['golden_per_second']:,}",
+            f"{r['simulated_samples_per_second']:,.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     conditions = sorted(
         {
             f"lutgen {r['tools']['lutgen']}, Amaranth {r['tools']['amaranth']}, its yosys "

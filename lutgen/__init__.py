@@ -6,7 +6,7 @@ from lutgen.errors import LutgenError
 from lutgen.model import Model, load, save
 
 if TYPE_CHECKING:
-    from lutgen.flows import simulate
+    from lutgen.flows.simulate import simulate
     from lutgen.gateware.build import build, build_loadable
 
 __version__ = "0.1.0"
