@@ -2,8 +2,9 @@
 
     python examples/digits.py [FOLDER]
 
-Trains a lookup network on scikit-learn's bundled digits, writes ``digits.lut``, ``digits.v`` and ``digits.json`` into
-FOLDER (default: build/digits), and has Verilator compare every output of the Verilog with the golden model.
+Trains a lookup network on scikit-learn's bundled digits, writes ``digits.lut``, ``digits.v`` and
+``digits.json`` into FOLDER (default: build/digits), and has Verilator compare every output of the
+Verilog with the golden model.
 """
 
 import sys

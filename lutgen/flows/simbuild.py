@@ -26,9 +26,11 @@ FLAGS = {
     "icarus": ["-g2005"],
 }
 
-# One C++ file, since the package's makefile does not know how this compiler takes a precompiled
-# header; -O1, since Python is slower than any design and -Os takes twice as long to build.
-MAKE = ["VM_PARALLEL_BUILDS=0", "OPT_FAST=-O1"]
+# -O1, since Python is slower than any design and -Os takes twice as long to build. What runs once,
+# such as the contents of ROMs, is not optimised at all: it is most of the text, in functions so
+# long that the compiler would take minutes. The package's makefile was made without a compiler at
+# hand, and does not know how GCC takes a precompiled header.
+MAKE = ["VM_PARALLEL_BUILDS=1", "OPT_FAST=-O1", "OPT_SLOW=-O0", "CFG_CXXFLAGS_PCH_I=-include"]
 
 
 def build(verilog: str, top: str, simulator: str) -> tuple[Path, bool]:
