@@ -212,7 +212,7 @@ def tune(
     rng: np.random.Generator,
     learning_rate: float = 1e-3,
     decay: float = 0.0,
-    beta: float = 0.1,
+    beta: float = 0.3,
     schedule: str = "linear",
     augment: Callable[[IntArray, np.random.Generator], IntArray] | None = None,
     progress: Callable[[int, float, float], object] | None = None,

@@ -26,10 +26,10 @@ from lutgen.train.options import Options
 __all__ = ["Progress", "TrainResult", "input_activation", "model_name", "train"]
 
 SAMPLES = 4096  # that k-means, refit and calibration look at
-NOISE = 0.15  # on inputs, in parts of their range: worth half a point on digits
-JOINT_NOISE = 0.06
+NOISE = 0.1  # on inputs of the float network, in parts of their range
+JOINT_NOISE = 0.04  # the same in joint training, where lookups make noise of their own
 RATE = 2e-3  # of joint training
-DECAY = 0.02
+DECAY = 0.02  # of weights in joint training
 MOST_HELD = 5000  # held-out samples; more would not tell epochs apart any better
 
 
@@ -210,7 +210,7 @@ def _run(
 
     batch = 64 if len(rest) < 10_000 else 128
     steps = -(-len(rest) // batch)
-    suited = min(300, max(12, 1200 // steps))  # few samples take more passes to as many steps
+    suited = min(300, max(16, 1200 // steps))  # few samples take more passes to as many steps
     passes = suited if options.float_epochs is None else options.float_epochs
     clock = _Clock(progress, "float", passes)
     net = MLP.initial((x.shape[1], *options.arch, data.classes), rng)
