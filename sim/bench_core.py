@@ -231,9 +231,12 @@ async def reset(dut: Any, plan: dict[str, Any]) -> None:
 
 
 def quiet_inputs(dut: Any, entry: dict[str, Any]) -> None:
-    """Defines the handshake inputs from time 0, before drivers exist."""
+    """Defines the inputs from time 0, before drivers exist."""
     prefix = entry.get("prefix", "")
-    for name in ("s_axis_tvalid", "l_axis_tvalid", "m_axis_tready"):
+    inputs = [
+        f"{bus}_{pin}" for bus in ("s_axis", "l_axis") for pin in ("tdata", "tvalid", "tlast")
+    ]
+    for name in (*inputs, "m_axis_tready"):
         if hasattr(dut, prefix + name):
             dut[prefix + name].value = 0
 

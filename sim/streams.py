@@ -29,6 +29,14 @@ class PortBus(AxiStreamBus):
         return getattr(obj, attr, None)
 
 
+class DefinedSource(AxiStreamSource):
+    """A source that starts with zeros: from X on ``tlast`` a core may make X on ``tready``, which
+    stands for nothing in hardware and stops the driver.
+    """
+
+    _init_x = False
+
+
 class Gaps:
     """A pause generator: stalls of mixed lengths that take ``density`` of the cycles, until `stop`.
 
@@ -97,7 +105,7 @@ class Source(Port):
     """Drives frames of beats into a core."""
 
     def __init__(self, dut: Any, name: str, clock: Any) -> None:
-        super().__init__(AxiStreamSource, dut, name, clock)
+        super().__init__(DefinedSource, dut, name, clock)
 
     def send(self, beats: list[int]) -> None:
         """Queues one frame; ``tlast`` goes with its last beat."""

@@ -305,8 +305,12 @@ def test_interrupted(capsys, monkeypatch):
     assert capsys.readouterr().err == "lutgen: interrupted\n"
 
 
-def test_interrupt_ends_a_build(tmp_path, verilator, model):
-    """Ctrl-C in a build: status 130, one line, no compiler left running, nothing half made."""
+@pytest.mark.parametrize(
+    ("sent", "status", "text"),
+    [(signal.SIGINT, 130, "lutgen: interrupted\n"), (signal.SIGTERM, 143, "")],
+)
+def test_interrupt_ends_a_build(tmp_path, verilator, model, sent, status, text):
+    """Ctrl-C or a kill in a build: no traceback, no compiler left running, nothing half made."""
     env = {**os.environ, "LUTGEN_CACHE": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "lutgen", "sim", model]
     process = subprocess.Popen(
@@ -317,9 +321,9 @@ def test_interrupt_ends_a_build(tmp_path, verilator, model):
         if list(shelf.glob("part.*/build/*.cpp")):
             break
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "lutgen: interrupted\n")
+    assert (process.returncode, out, err) == (status, "", text)
     assert not [path for path in shelf.iterdir() if path.is_dir()]
 
 
