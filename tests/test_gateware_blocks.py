@@ -237,7 +237,18 @@ def beats_of(items, lanes, padding):
 @pytest.mark.parametrize("hold", [1, 3])
 @pytest.mark.parametrize(
     ("items", "i_items", "o_items"),
-    [(1, 1, 1), (7, 1, 4), (7, 4, 1), (8, 4, 4), (10, 3, 4), (9, 6, 4), (5, 2, 8), (12, 4, 6)],
+    [
+        (1, 1, 1),
+        (3, 3, 8),
+        (3, 5, 2),
+        (7, 1, 4),
+        (7, 4, 1),
+        (8, 4, 4),
+        (10, 3, 4),
+        (9, 6, 4),
+        (5, 2, 8),
+        (12, 4, 6),
+    ],
 )
 def test_regrouper(items, i_items, o_items, hold):
     rng = np.random.default_rng(items)

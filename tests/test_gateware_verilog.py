@@ -66,6 +66,8 @@ def test_one_sample_a_cycle(verilator):
     """A linear network folded out whole takes and gives a sample in every cycle."""
     rng = np.random.default_rng(5)
     model = sim.random_model(rng, layers=2, features=12, metric="l1")
+    layers = [node for node in model.nodes if node.op == "lut_linear"]
+    assert any(node.in_features % node.subvec for node in layers)  # with padding
     everything = Fold(99, 99, 99, 99)
     core = build(model, input_lanes=12, **vars(everything))
     assert core.contract["interval"] == 1

@@ -126,7 +126,8 @@ class Regrouper(wiring.Component):
 
         number = Signal(position_bits(spec.i_parts), name="i_part")
         ends = Signal(name="beat_ends")
-        parts = data.View(data.ArrayLayout(width, spec.i_parts), self.i.payload.data.as_value())
+        used = self.i.payload.data.as_value()[: spec.i_parts * width]
+        parts = data.View(data.ArrayLayout(width, spec.i_parts), used)
         m.d.comb += [
             part.eq(parts[number]),
             ends.eq(number == Mux(self.i.payload.last, spec.last_i_parts - 1, spec.i_parts - 1)),
@@ -168,8 +169,8 @@ class Regrouper(wiring.Component):
             here = last if slot == spec.last_o_parts - 1 else Const(0)
             m.d.comb += out[slot].eq(Mux(here, part, kept))
         m.d.comb += out[spec.o_parts - 1].eq(part)
-        items = data.View(data.ArrayLayout(self.bits, spec.o_items), out.as_value())
-        for item in range(spec.o_items):
+        items = data.View(data.ArrayLayout(self.bits, spec.o_filled), out.as_value())
+        for item in range(spec.o_filled):  # the rest stays 0
             padding = last if item >= spec.last_items else Const(0)
             m.d.comb += o.payload.data[item].eq(Mux(padding, 0, items[item]))
 

@@ -39,19 +39,29 @@ class RegrouperSpec:
         as_int(self.hold, "Cycles that a group is kept", low=1)
 
     @property
+    def i_filled(self) -> int:
+        """Items of an input beat that are ever used."""
+        return min(self.i_items, self.items)
+
+    @property
+    def o_filled(self) -> int:
+        """Items of an output group that are ever filled."""
+        return min(self.o_items, self.items)
+
+    @property
     def part(self) -> int:
         """Items of a part."""
-        return gcd(self.i_items, self.o_items)
+        return gcd(self.i_filled, self.o_filled)
 
     @property
     def i_parts(self) -> int:
         """Parts of an input beat."""
-        return self.i_items // self.part
+        return self.i_filled // self.part
 
     @property
     def o_parts(self) -> int:
         """Parts of an output group."""
-        return self.o_items // self.part
+        return self.o_filled // self.part
 
     @property
     def registered(self) -> bool:

@@ -7,11 +7,16 @@ from numpy.typing import NDArray
 
 from lutgen.numeric import Format, quantise
 
-__all__ = ["Augment"]
+__all__ = ["Augment", "reach"]
 
 Array = NDArray[Any]
 
 PIXELS_A_STEP = 16  # sides shorter than this do not shift: a pixel of an 8x8 digit is a stroke
+
+
+def reach(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """How many rows and columns samples of that shape shift by at most; nothing but for images."""
+    return tuple(n // PIXELS_A_STEP for n in shape[:2]) if len(shape) == 3 else ()
 
 
 class Augment:
@@ -29,7 +34,7 @@ class Augment:
 
     def __init__(self, shape: tuple[int, ...], fmt: Format | None, noise: float):
         self.shape, self.fmt, self.noise = shape, fmt, noise
-        self.reach = tuple(n // PIXELS_A_STEP for n in shape[:2]) if len(shape) == 3 else ()
+        self.reach = reach(shape)
 
     def __call__(self, q: Array, rng: np.random.Generator) -> Array:
         """A batch ``[batch, K]``, all shifted alike, each with noise of its own."""

@@ -13,7 +13,7 @@ import lutgen
 from lutgen.model import Activation, Model
 from lutgen.model.nodes import NAME
 from lutgen.numeric import format_for, quantise
-from lutgen.train.augment import Augment
+from lutgen.train.augment import Augment, reach
 from lutgen.train.data import Dataset
 from lutgen.train.export import export
 from lutgen.train.grouping import group
@@ -26,11 +26,30 @@ from lutgen.train.options import Options
 __all__ = ["Progress", "TrainResult", "input_activation", "model_name", "train"]
 
 SAMPLES = 4096  # that k-means, refit and calibration look at
-NOISE = 0.1  # on inputs of the float network, in parts of their range
-JOINT_NOISE = 0.04  # the same in joint training, where lookups make noise of their own
 RATE = 2e-3  # of joint training
 DECAY = 0.02  # of weights in joint training
 MOST_HELD = 5000  # held-out samples; more would not tell epochs apart any better
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What goes against overfitting.
+
+    Attributes
+    ----------
+    noise, joint_noise : float
+        On inputs of the float and of the lookup network, in parts of their range.
+    beta : float
+        Weight of the reconstruction terms.
+    """
+
+    noise: float
+    joint_noise: float
+    beta: float
+
+
+PLAIN = Recipe(noise=0.15, joint_noise=0.1, beta=0.1)
+SHIFTED = Recipe(noise=0.1, joint_noise=0.03, beta=0.3)  # shifts do most of it
 
 
 @dataclass(frozen=True)
@@ -212,6 +231,8 @@ def _run(
     steps = -(-len(rest) // batch)
     suited = min(300, max(16, 1200 // steps))  # few samples take more passes to as many steps
     passes = suited if options.float_epochs is None else options.float_epochs
+    recipe = SHIFTED if any(reach(data.shape)) else PLAIN
+    noise = recipe.joint_noise / (source.scale * unit)
     clock = _Clock(progress, "float", passes)
     net = MLP.initial((x.shape[1], *options.arch, data.classes), rng)
     train_float(
@@ -221,7 +242,7 @@ def _run(
         epochs=passes,
         batch=batch,
         rng=rng,
-        augment=Augment(data.shape, None, NOISE),
+        augment=Augment(data.shape, None, recipe.noise),
         progress=lambda done, loss: clock(done, f"loss {loss:.4f}"),
     )
     test_x = data.x_test.reshape(len(data.x_test), -1)
@@ -257,7 +278,8 @@ def _run(
         epochs=passes,
         batch=batch,
         rng=rng,
-        augment=Augment(data.shape, source.format, JOINT_NOISE / (source.scale * unit)),
+        augment=Augment(data.shape, source.format, noise),
+        beta=recipe.beta,
         decay=DECAY,
         learning_rate=RATE,
         progress=lambda done, loss, held: tuning(
