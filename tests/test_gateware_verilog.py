@@ -136,10 +136,8 @@ def test_lint(verilator, kind):
 
 
 def test_lint_can_fail(verilator):
-    assert (
-        "LATCH"
-        in check.lint(f"module core(input a, b, output reg q); {BAD['a latch']} endmodule")[0]
-    )
+    text = f"module core(input a, b, output reg q); {BAD['a latch']} endmodule\n"
+    assert any("LATCH" in line for line in check.lint(text))
 
 
 @pytest.fixture

@@ -76,8 +76,8 @@ class Register(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        valid = Signal(name="register_valid")
-        payload = Signal.like(self.i.payload, name="register", reset_less=True)
+        valid = Signal(name="holds")
+        payload = Signal.like(self.i.payload, name="held", reset_less=True)
         m.d.comb += [
             self.i.ready.eq(~valid | self.o.ready),
             self.o.valid.eq(valid),

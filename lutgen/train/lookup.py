@@ -219,7 +219,8 @@ def tune(
 ) -> None:
     """Trains weights and centroids together, in place.
 
-    Of the last quarter of the epochs, the one that does best on the held-out samples is kept.
+    Of the start and the last quarter of the epochs, the one with the least loss on the held-out
+    samples is kept.
 
     Parameters
     ----------
@@ -240,7 +241,7 @@ def tune(
         [learning_rate * r for layer in net.layers for r in layer.rates],
         [decay if i == 0 else 0.0 for layer in net.layers for i in range(len(layer.parameters))],
     )
-    best, kept = (-1.0, 0.0), net.snapshot()
+    best, kept = net.score(held_q, held_y)[1], net.snapshot()
     starts = range(0, len(q), batch)
     for epoch in range(epochs):
         order = rng.permutation(len(q))
@@ -257,8 +258,8 @@ def tune(
             total += value * len(chosen)
         accuracy, loss = net.score(held_q, held_y)
         # At a high rate epochs differ by luck, which a small held-out set takes for merit.
-        if 4 * (epoch + 1) > 3 * epochs and (accuracy, -loss) > best:
-            best, kept = (accuracy, -loss), net.snapshot()
+        if 4 * (epoch + 1) > 3 * epochs and loss < best:
+            best, kept = loss, net.snapshot()
         if progress is not None:
             progress(epoch + 1, total / len(q), accuracy)
     net.restore(kept)
