@@ -314,7 +314,13 @@ def test_interrupt_ends_a_build(tmp_path, verilator, model, sent, status, text):
     env = {**os.environ, "LUTGEN_CACHE": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "lutgen", "sim", model]
     process = subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the suite in the background may have SIGINT ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     shelf = tmp_path / "cache" / "sim"
     for _ in range(600):
