@@ -3,8 +3,8 @@
     python benchmarks/train_mlp.py            all rows; rows already measured are kept
     python benchmarks/train_mlp.py --again    measures every row anew
 
-Writes ``benchmarks/results/train_mlp.json`` after every row, and ``docs/results/train_mlp.md`` from
-it. MNIST comes from ``../shared/data/mnist.npz`` beside the repository, or from ``--mnist``; its
+Writes ``benchmarks/results/train_mlp.json`` and, from it, ``docs/results/train_mlp.md`` after every
+row. MNIST comes from ``../shared/data/mnist.npz`` beside the repository, or from ``--mnist``; its
 rows are left out where that is absent.
 """
 
@@ -125,6 +125,7 @@ def main() -> int:
             continue
         known.append(measure(row, args.mnist))
         write_text(JSON, json.dumps(known, indent=1) + "\n")
+        write_text(TABLE, table(known))
         last = known[-1]
         print(f"{row}: golden {100 * last['golden']:.2f} %, {last['seconds']} s", file=sys.stderr)
     write_text(TABLE, table(known))
