@@ -36,7 +36,7 @@ MODELS = ROOT / "build" / "benchmarks"
 
 # Hidden layers, epochs of float and joint training, samples to simulate. MNIST is trained briefly:
 # what training can reach is the business of train_mlp.py.
-NETWORKS = {"digits": ((32,), None, 10_000), "mnist": ((128, 64), 3, 200)}
+NETWORKS = {"digits": ((256, 128), None, 10_000), "mnist": ((128, 64), 3, 200)}
 METRICS = ("l1", "l2", "chebyshev")
 
 # Peak memory of a process is counted from its start, so the build has one of its own.
@@ -126,8 +126,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         "# Cores: bit-exactness, timing, generation",
         "",
         "Written by `python benchmarks/cores.py`. v = 4, c = 16, 8-bit tables and activations,",
-        "seed 0, default folds; digits 64-32-10 with all its test samples, MNIST 784-128-64-10",
-        "with 200. Every output word is compared with golden, in Verilator, under random stalls",
+        "seed 0, default folds; digits 64-256-128-10 with all its test samples, MNIST",
+        "784-128-64-10 with 200. Every output word is compared with golden, in Verilator, under random stalls",
         "on both streams (half of all cycles) and with broken frames between. *Latency* and",
         "*interval* are cycles, contract / measured. *Build* is `lutgen.build(model).write(path)`,",
         "the median of three; *golden* the median of five runs over the test samples. The MNIST",

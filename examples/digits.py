@@ -14,13 +14,18 @@ import lutgen
 from lutgen.train import load_data, train
 
 
-def main(folder: Path, samples: int | None = None, epochs: int | None = None) -> float:
+def main(
+    folder: Path,
+    arch: tuple[int, ...] = (256, 128),
+    samples: int | None = None,
+    epochs: int | None = None,
+) -> float:
     """Runs the flow on at most ``samples`` test samples; gives the model's accuracy."""
     folder.mkdir(parents=True, exist_ok=True)
 
     # 1. A network whose layers are table lookups: 4 inputs share one of 16 centroids.
     data = load_data("digits")
-    result = train(data, arch=(32,), subvec=4, centroids=16, metric="l1", seed=0, epochs=epochs)
+    result = train(data, arch=arch, subvec=4, centroids=16, metric="l1", seed=0, epochs=epochs)
     lutgen.save(result.model, folder / "digits.lut")
 
     # 2. The file holds integers only; golden inference is their exact meaning.
@@ -28,8 +33,8 @@ def main(folder: Path, samples: int | None = None, epochs: int | None = None) ->
     accuracy = float((model.predict(data.x_test).classes == data.y_test).mean())
     print(f"float network {100 * result.float_accuracy:.2f} %, model {100 * accuracy:.2f} %")
 
-    # 3. Verilog and its contract. Eight outputs at a time in the first layer.
-    core = lutgen.build(model, layers={"fc1": {"lanes": 8}})
+    # 3. Verilog and its contract. Thirty-two outputs at a time in the first layer.
+    core = lutgen.build(model, layers={"fc1": {"lanes": 32}})
     core.write(folder / "digits.v")
     print(f"a result every {core.contract['interval']} cycles")
 

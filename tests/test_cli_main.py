@@ -348,10 +348,11 @@ def test_reader_that_leaves(model):
 
 def test_demo(capsys, verilator, tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
+    monkeypatch.setattr("lutgen.cli.demo.LAYERS", (16,))  # the whole of it takes a minute
     data = answer(capsys, "demo", "-o", tmp_path / "out")
     assert data["simulation"]["passed"]
     assert data["samples"] > 300
-    assert data["accuracy"]["model"] > 0.9
+    assert data["accuracy"]["model"] > 0.8
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "digits.json",
         "digits.lut",

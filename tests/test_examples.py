@@ -22,7 +22,7 @@ def test_every_example_has_a_test():
 
 def test_digits(verilator, tmp_path):
     pytest.importorskip("sklearn", reason="needs lutgen[explore]")
-    accuracy = load("digits").main(tmp_path / "out", samples=20, epochs=1)
+    accuracy = load("digits").main(tmp_path / "out", arch=(32,), samples=20, epochs=1)
     assert accuracy > 0.8
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "digits.lut",

@@ -12,7 +12,7 @@ from lutgen.files import reason
 
 __all__ = ["add", "run"]
 
-LAYERS = (32,)  # large enough for a good accuracy, small enough to build in seconds
+LAYERS = (256, 128)
 
 
 def add(subparsers: Any) -> None:
