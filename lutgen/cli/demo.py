@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lutgen.cli import common
+from lutgen.cli.train import Reporter
 from lutgen.errors import LutgenError
 from lutgen.files import reason
 
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     clock = [time.perf_counter()]
     data = load_data("digits")
     common.say(f"training on {len(data.x_train)} digits ...")
-    result = train(data, arch=LAYERS, seed=args.seed)
+    result = train(data, arch=LAYERS, seed=args.seed, progress=Reporter().report)
     save(result.model, folder / "digits.lut")
     clock.append(time.perf_counter())
     common.say("generating Verilog ...")
