@@ -10,7 +10,6 @@ broken frames between. Writes ``benchmarks/results/cores.json`` after every row,
 repository, or from ``--mnist``; its rows are left out where that is absent.
 """
 
-import argparse
 import json
 import os
 import resource
@@ -21,17 +20,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from train_mlp import cpu
+from _common import ROOT, Row, conditions, cpu, play
 
 import lutgen
-from lutgen.files import write_text
 from lutgen.flows import check, simulate, tools
 from lutgen.train import load_data, train
 
-ROOT = Path(__file__).parents[1]
-JSON = ROOT / "benchmarks" / "results" / "cores.json"
-TABLE = ROOT / "docs" / "results" / "cores.md"
 MODELS = ROOT / "build" / "benchmarks"
 
 # Hidden layers, epochs of float and joint training, samples to simulate. MNIST is trained briefly:
@@ -75,8 +69,15 @@ def golden_rate(model: lutgen.Model, x: Any) -> float:
     return len(x) / statistics.median(times)
 
 
-def measure(name: str, metric: str, mnist: Path) -> dict[str, Any]:
-    """One row."""
+def rows(mnist: Path) -> list[Row]:
+    """Every network that there is data for, with every metric."""
+    names = [name for name in NETWORKS if name != "mnist" or mnist.is_file()]
+    return [{"network": name, "metric": metric} for name in names for metric in METRICS]
+
+
+def measure(row: Row, mnist: Path) -> Row:
+    """Builds, simulates, checks."""
+    name, metric = row["network"], row["metric"]
     model, data = model_of(name, metric, mnist)
     accuracy = float((model.predict(data.x_test).classes == data.y_test).mean())
     target = MODELS / f"{name}_{metric}.v"
@@ -93,8 +94,7 @@ def measure(name: str, metric: str, mnist: Path) -> dict[str, Any]:
     report = simulate(text, core.contract, q, expected, gaps=0.5, seed=0, faults=True)
     problems, _ = check.structure(text, core.spec.name)
     return {
-        "network": name,
-        "metric": metric,
+        **row,
         "accuracy": accuracy,
         "samples": samples,
         "words": report.cores[0].words,
@@ -120,7 +120,7 @@ def measure(name: str, metric: str, mnist: Path) -> dict[str, Any]:
     }
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[Row]) -> str:
     """The page."""
     lines = [
         "# Cores: bit-exactness, timing, generation",
@@ -155,38 +155,17 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"{r['simulated_samples_per_second']:,.0f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    conditions = sorted(
-        {
+    return "\n".join(
+        lines
+        + conditions(
             f"lutgen {r['tools']['lutgen']}, Amaranth {r['tools']['amaranth']}, its yosys "
             f"{r['tools']['yosys']}, Verilator {r['verilator']}, {r['cores']} cores ({r['cpu']})"
             for r in rows
-        }
+        )
     )
-    lines += ["", "Conditions (times on a shared machine; expect less on an idle one):", ""]
-    return "\n".join([*lines, *(f"- {text}" for text in conditions), ""])
-
-
-def main() -> int:
-    """Measures what is missing; status 1 if any core is wrong."""
-    parser = argparse.ArgumentParser(description="cores of trained networks")
-    parser.add_argument("--again", action="store_true", help="measure every row anew")
-    default = ROOT.parent / "shared" / "data" / "mnist.npz"
-    parser.add_argument("--mnist", type=Path, default=default, help="default: %(default)s")
-    args = parser.parse_args()
-    JSON.parent.mkdir(parents=True, exist_ok=True)
-    TABLE.parent.mkdir(parents=True, exist_ok=True)
-    rows = [] if args.again or not JSON.is_file() else json.loads(JSON.read_text("utf-8"))
-    names = ["digits", *(["mnist"] if args.mnist.is_file() else [])]
-    for name in names:
-        for metric in METRICS:
-            if any((r["network"], r["metric"]) == (name, metric) for r in rows):
-                continue
-            rows.append(measure(name, metric, args.mnist))
-            write_text(JSON, json.dumps(rows, indent=1) + "\n")
-            write_text(TABLE, table(rows))
-            print(json.dumps(rows[-1]), flush=True)
-    return 0 if all(np.all([r["passed"], not r["lint"], not r["structure"]]) for r in rows) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    measured = play("cores", "cores of trained networks", rows, measure, table)
+    right = all(r["passed"] and not r["lint"] and not r["structure"] for r in measured)
+    sys.exit(0 if right else 1)

@@ -8,31 +8,23 @@ row. MNIST comes from ``../shared/data/mnist.npz`` beside the repository, or fro
 rows are left out where that is absent.
 """
 
-import argparse
-import json
 import os
 import platform
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from _common import Row, conditions, cpu, play
 
 import lutgen
-from lutgen.files import write_text
 from lutgen.train import load_data, train
-
-ROOT = Path(__file__).parents[1]
-JSON = ROOT / "benchmarks" / "results" / "train_mlp.json"
-TABLE = ROOT / "docs" / "results" / "train_mlp.md"
 
 METRICS = ("l1", "l2", "chebyshev")
 SEEDS = (0, 1, 2)
 
 
-def rows(mnist: Path) -> list[dict[str, Any]]:
+def rows(mnist: Path) -> list[Row]:
     """What is measured: v = 4, c = 16, 8-bit tables and activations."""
-    found: list[dict[str, Any]] = [
+    found: list[Row] = [
         {"data": "digits", "arch": [256, 128], "metric": metric, "seed": seed}
         for metric in METRICS
         for seed in SEEDS
@@ -44,7 +36,7 @@ def rows(mnist: Path) -> list[dict[str, Any]]:
     return found
 
 
-def measure(row: dict[str, Any], mnist: Path) -> dict[str, Any]:
+def measure(row: Row, mnist: Path) -> Row:
     """Trains, and runs the model's golden inference on the test samples."""
     seed = row["seed"]
     data = load_data("digits", seed=seed) if row["data"] == "digits" else load_data(mnist)
@@ -67,17 +59,7 @@ def measure(row: dict[str, Any], mnist: Path) -> dict[str, Any]:
     }
 
 
-def cpu() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def table(results: list[dict[str, Any]]) -> str:
+def table(results: list[Row]) -> str:
     """The page: a row for each measurement, and the conditions."""
     lines = [
         "# Training: accuracy and time",
@@ -99,38 +81,15 @@ def table(results: list[dict[str, Any]]) -> str:
             f"| {r['data']} | {layers} | {r['metric']} | {r['seed']} | {accuracies} | "
             f"{r['seconds']:.0f} |"
         )
-    conditions = sorted(
-        {
+    return "\n".join(
+        lines
+        + conditions(
             f"lutgen {r['lutgen']}, Python {r['python']}, numpy {r['numpy']}, {r['cores']} cores "
             f"({r['cpu']}), OPENBLAS_NUM_THREADS {r['blas_threads']}"
             for r in results
-        }
+        )
     )
-    lines += ["", "Conditions (times on a shared machine; expect less on an idle one):", ""]
-    return "\n".join([*lines, *(f"- {text}" for text in conditions), ""])
-
-
-def main() -> int:
-    """Measures what is missing."""
-    parser = argparse.ArgumentParser(description="accuracy and time of lutgen.train")
-    parser.add_argument("--again", action="store_true", help="measure every row anew")
-    default = ROOT.parent / "shared" / "data" / "mnist.npz"
-    parser.add_argument("--mnist", type=Path, default=default, help="default: %(default)s")
-    args = parser.parse_args()
-    JSON.parent.mkdir(parents=True, exist_ok=True)
-    TABLE.parent.mkdir(parents=True, exist_ok=True)
-    known = [] if args.again or not JSON.is_file() else json.loads(JSON.read_text("utf-8"))
-    for row in rows(args.mnist):
-        if any(all(old[key] == row[key] for key in row) for old in known):
-            continue
-        known.append(measure(row, args.mnist))
-        write_text(JSON, json.dumps(known, indent=1) + "\n")
-        write_text(TABLE, table(known))
-        last = known[-1]
-        print(f"{row}: golden {100 * last['golden']:.2f} %, {last['seconds']} s", file=sys.stderr)
-    write_text(TABLE, table(known))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    play("train_mlp", "accuracy and time of lutgen.train", rows, measure, table)
