@@ -333,7 +333,7 @@ def test_index_buffer_drops_condemned_samples():
         while len(got) < 2 * spec.lookups:
             enabled = int(rng.random() < 0.6)
             ctx.set(unit.en, enabled)
-            if enabled and ctx.get(unit.o.valid):
+            if enabled and ctx.get(unit.valid):
                 got.append((ctx.get(unit.indices), ctx.get(unit.o.base), ctx.get(unit.o.tile)))
             await ctx.tick()
 

@@ -30,6 +30,23 @@ __all__ = ["Core", "build", "build_loadable"]
 FORMAT = "lutgen-core"
 VERSION = 1
 
+# Reserved words of Verilog-2005 and SystemVerilog that a model might be called by.
+KEYWORDS = frozenset(
+    """always and assign automatic begin bit buf bufif0 bufif1 byte case casex casez cell checker
+    class clocking cmos config const constraint context cover cross deassign default defparam design
+    disable do edge else end endcase endmodule enum event export extends extern final first_match
+    for force foreach forever fork function generate genvar global highz0 highz1 if iff ifnone
+    import incdir include initial inout input inside instance int integer interface join large let
+    liblist library local localparam logic longint macromodule matches medium modport module nand
+    negedge new nmos nor not notif0 notif1 null or output package packed parameter pmos posedge
+    primitive priority program property protected pull0 pull1 pulldown pullup pure rand randc real
+    realtime ref reg release repeat restrict return rnmos rpmos rtran scalared sequence shortint
+    shortreal signed small solve specify specparam static string strong strong0 strong1 struct super
+    supply0 supply1 table tagged task this throughout time timeprecision timeunit tran tri tri0 tri1
+    triand trior trireg type typedef union unique unsigned untyped use var vectored virtual void
+    wait wand weak while wire with within wor xnor xor""".split()
+)
+
 
 @dataclass(frozen=True)
 class Core:
@@ -267,7 +284,7 @@ def build_loadable(
 
 
 def _generate(spec: NetworkSpec, contents: dict[str, Memories], model: Model | None) -> Core:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", spec.name):
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", spec.name) or spec.name in KEYWORDS:
         raise ValueError(f"Name of a core must be a Verilog identifier, not {spec.name!r}")
     core = NetworkCore(spec, contents)
     text = convert(core, spec.name)

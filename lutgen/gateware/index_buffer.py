@@ -2,9 +2,9 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from lutgen.gateware.memory import Buffer
 from lutgen.gateware.tree import position_bits
 from lutgen.spec.linear import LinearSpec
 
@@ -19,7 +19,6 @@ def lookup_layout(spec: LinearSpec) -> data.StructLayout:
     """
     return data.StructLayout(
         {
-            "valid": 1,
             "base": position_bits(spec.bank.depth),
             "tile": position_bits(spec.tiles),
             "first": 1,
@@ -43,7 +42,7 @@ class Sequencer(wiring.Component):
     restart : In(1)
         With ``step``: whatever comes next is the first lookup of a sample.
     o : Out
-        The lookup at hand; ``valid`` is left 0.
+        The lookup at hand.
     group : Out
     """
 
@@ -99,6 +98,8 @@ class IndexBuffer(wiring.Component):
         Payload ``indices``, ``last``, ``drop``: one group of a sample.
     en : In(1)
         The matcher's pipeline moves.
+    valid : Out(1)
+        There is a lookup.
     o : Out
     indices : Out
     """
@@ -111,6 +112,7 @@ class IndexBuffer(wiring.Component):
             {
                 "i": In(stream.Signature(entry)),
                 "en": In(1),
+                "valid": Out(1),
                 "o": Out(lookup_layout(spec)),
                 "indices": Out(self.width),
             }
@@ -120,21 +122,22 @@ class IndexBuffer(wiring.Component):
         m = Module()
         spec = self.spec
         group_bits = position_bits(spec.groups)
-        m.submodules.memory = memory = Memory(shape=self.width, depth=2 << group_bits, init=[])
-        write, read = memory.write_port(), memory.read_port()
+        m.submodules.memory = memory = Buffer(2 << group_bits, self.width)
         m.submodules.sequencer = sequencer = Sequencer(spec)
 
         full = Signal(range(3), name="full_halves")
         write_half, read_half = Signal(name="write_half"), Signal(name="read_half")
+        # Derived, not kept: tools then see that what is read is never what is written.
+        m.d.comb += read_half.eq(write_half ^ full[0])
         write_group = Signal(group_bits, name="write_group")
         commit, release = Signal(name="commit"), Signal(name="release")
         moves = Signal(name="write_moves")
         m.d.comb += [
             self.i.ready.eq(full != 2),
             moves.eq(self.i.valid & self.i.ready),
-            write.en.eq(moves),
-            write.addr.eq(Cat(write_group, write_half)),
-            write.data.eq(self.i.payload.indices),
+            memory.load.en.eq(moves),
+            memory.load.addr.eq(Cat(write_group, write_half)),
+            memory.load.data.eq(self.i.payload.indices),
             commit.eq(moves & self.i.payload.last & ~self.i.payload.drop),
         ]
         with m.If(moves):
@@ -143,15 +146,16 @@ class IndexBuffer(wiring.Component):
         m.d.comb += [
             sequencer.step.eq(self.en & (full != 0)),
             release.eq(sequencer.step & sequencer.o.last & sequencer.o.final),
-            read.en.eq(self.en),
-            read.addr.eq(Cat(sequencer.group, read_half)),
-            self.indices.eq(read.data),
+            memory.en.eq(self.en & (full != 0)),
+            memory.addr.eq(Cat(sequencer.group, read_half)),
+            self.indices.eq(memory.data),
         ]
         m.d.sync += [
             write_half.eq(write_half ^ commit),
-            read_half.eq(read_half ^ release),
             full.eq(full + commit - release),
         ]
+        lookup = Signal(self.o.shape(), name="lookup", reset_less=True)
         with m.If(self.en):
-            m.d.sync += [self.o.eq(sequencer.o), self.o.valid.eq(full != 0)]
+            m.d.sync += [lookup.eq(sequencer.o), self.valid.eq(full != 0)]
+        m.d.comb += self.o.eq(lookup)
         return m

@@ -126,6 +126,7 @@ class LinearStage(wiring.Component):
 
         encoded, encoder_en, indices = self._encode(m)
         lookup = Signal(lookup_layout(spec), name="lookup")
+        valid = Signal(name="lookup_valid")
         if spec.buffered:
             m.submodules.index_buffer = buffer = IndexBuffer(spec)
             m.d.comb += [
@@ -136,6 +137,7 @@ class LinearStage(wiring.Component):
                 encoder_en.eq(~encoded.valid | buffer.i.ready),
                 buffer.en.eq(advance),
                 lookup.eq(buffer.o),
+                valid.eq(buffer.valid),
             ]
             indices = buffer.indices
         else:
@@ -145,9 +147,9 @@ class LinearStage(wiring.Component):
                 sequencer.step.eq(encoded.valid & advance),
                 sequencer.restart.eq(encoded.last),
                 lookup.eq(sequencer.o),
-                lookup.valid.eq(encoded.valid & ~encoded.drop),
+                valid.eq(encoded.valid & ~encoded.drop),
             ]
-        self._match(m, advance, lookup, indices, skid.i)
+        self._match(m, advance, valid, lookup, indices, skid.i)
         return m
 
     def _encode(self, m):
@@ -229,14 +231,16 @@ class LinearStage(wiring.Component):
             return Cat(digits), [d.eq(e) for d, e in zip(digits, elements, strict=True)]
         return self.i.p.data.as_value(), []
 
-    def _match(self, m, advance, lookup, indices, o):
+    def _match(self, m, advance, valid, lookup, indices, o):
         """Indices to results, in one pipeline that moves with ``advance``."""
         spec = self.spec
         before_tree = spec.address_latency + spec.bank.latency
         to_acc = before_tree + spec.tree.latency
         at = [lookup]  # the lookup as it goes down the pipeline
         for number in range(to_acc + 1):
-            at.append(delay(m, advance, at[-1], 1, name=f"lookup_{number}"))
+            at.append(delay(m, advance, at[-1], 1, name=f"lookup_{number}", reset_less=True))
+        valid_acc = delay(m, advance, valid, to_acc, name="valid")
+        valid_done = delay(m, advance, valid_acc, 1, name="valid_done")
 
         values = self._look_up(m, advance, lookup, indices, at[before_tree].last)
         m.submodules.bias = self._bias
@@ -253,12 +257,12 @@ class LinearStage(wiring.Component):
                 o.p.data[lane].eq(requantiser.o),
             ]
             m.d.comb += [tree.i[f].eq(values[f][lane]) for f in range(spec.fan_in)]
-            with m.If(advance & at[to_acc].valid):
+            with m.If(advance & valid_acc):
                 m.d.sync += acc.eq(Mux(at[to_acc].first, bias[lane], acc) + tree.o)
         done = at[to_acc + 1]
-        valid = delay(m, advance, done.valid & done.last, 1, name="result_valid")
+        result_valid = delay(m, advance, valid_done & done.last, 1, name="result_valid")
         m.d.comb += [
-            o.valid.eq(valid),
+            o.valid.eq(result_valid),
             o.p.last.eq(delay(m, advance, done.final, 1, name="result_last", reset_less=True)),
         ]
 

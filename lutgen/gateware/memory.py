@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from lutgen.gateware.tree import position_bits
 
-__all__ = ["LoadPort", "Store"]
+__all__ = ["Buffer", "LoadPort", "Store"]
 
 
 class LoadPort(wiring.Signature):
@@ -45,9 +45,17 @@ class Store(wiring.Component):
     data : Out
     load : In(LoadPort)
         RAM only.
+
+    Attributes
+    ----------
+    template : str
+        The file in `rtl_templates/` that stands for it in Verilog.
     """
 
+    both = False
+
     def __init__(self, depth: int, width: int, rows: list[int] | None):
+        self.template = "ram.v.j2" if rows is None else "rom.v.j2"
         if rows is not None and len(rows) != depth:
             raise ValueError(f"Contents must have {depth} rows, not {len(rows)}")
         if rows is not None and not all(0 <= row < 1 << width for row in rows):
@@ -74,21 +82,33 @@ class Store(wiring.Component):
         if platform is not None:
             m.submodules.memory = platform.store(self)
             return m
-        init = [] if self.rows is None else self.rows
         m.submodules.memory = memory = Memory(
-            shape=unsigned(self.width), depth=self.depth, init=init
+            shape=unsigned(self.width), depth=self.depth, init=self.rows or []
         )
         read = memory.read_port()
-        m.d.comb += [read.addr.eq(self.addr), self.data.eq(read.data)]
-        if self.rows is not None:
-            m.d.comb += read.en.eq(self.en)
-        else:
+        m.d.comb += [read.addr.eq(self.addr), self.data.eq(read.data), read.en.eq(self.en)]
+        if self.rows is None:
             write = memory.write_port()
             m.d.comb += [
                 write.en.eq(self.load.en),
                 write.addr.eq(self.load.addr),
                 write.data.eq(self.load.data),
-                # Never both at once: without this, block RAMs cost a bypass of flip-flops.
-                read.en.eq(self.en & ~self.load.en),
             ]
+            if not self.both:
+                m.d.comb += read.en.eq(self.en & ~self.load.en)
         return m
+
+
+class Buffer(Store):
+    """A RAM that is written and read in the same cycle, but never in the same row.
+
+    Parameters and members are those of a `Store` without contents; ``load`` is the writing side.
+    """
+
+    # A `Store` is never written and read at once: without that, block RAMs cost a bypass of
+    # flip-flops. Here rows that differ are what makes the bypass needless.
+    both = True
+
+    def __init__(self, depth: int, width: int):
+        super().__init__(depth, width, None)
+        self.template = "buffer.v.j2"

@@ -1,6 +1,6 @@
 """The network core: stages in a row between two AXI4-Streams."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -8,7 +8,7 @@ from lutgen.gateware.argmax import ArgmaxStage
 from lutgen.gateware.distance import element_shape
 from lutgen.gateware.linear import LinearStage, Memories
 from lutgen.gateware.load import LOAD_WORD_BITS, Loader
-from lutgen.gateware.stream import FrameCheck
+from lutgen.gateware.stream import FrameCheck, Skid, beat
 from lutgen.spec.linear import LinearSpec
 from lutgen.spec.network import NetworkSpec
 
@@ -59,19 +59,25 @@ class NetworkCore(wiring.Component):
         m = Module()
         spec = self.spec
         port = spec.input
-        m.submodules.frame_check = check = FrameCheck(
-            element_shape(port.element), port.lanes, port.beats, spec.timing.pace
+        shape = element_shape(port.element)
+        # Names that no node can have.
+        m.submodules["_port"] = skid = Skid(beat(shape, port.lanes))
+        m.submodules["_frame_check"] = check = FrameCheck(
+            shape, port.lanes, port.beats, spec.timing.pace
         )
+        connect(m, skid.o, check.i)
+        # From a register, as `skid.i.ready` is: no path leads from the core's inputs to its outputs.
+        is_open = Signal(name="port_open") if self.rams else Const(1)
         m.d.comb += [
-            check.i.valid.eq(self.s_axis_tvalid),
-            check.i.p.last.eq(self.s_axis_tlast),
-            self.s_axis_tready.eq(check.i.ready),
+            skid.i.valid.eq(self.s_axis_tvalid & is_open),
+            skid.i.p.last.eq(self.s_axis_tlast),
+            self.s_axis_tready.eq(skid.i.ready & is_open),
             self.frame_error.eq(check.error),
         ]
         for lane in range(port.lanes):
             start = lane * port.lane_bits
             bits = self.s_axis_tdata[start : start + port.element.bits]
-            m.d.comb += check.i.p.data[lane].eq(bits.as_signed() if port.element.signed else bits)
+            m.d.comb += skid.i.p.data[lane].eq(bits.as_signed() if port.element.signed else bits)
 
         source = check.o
         for stage, part in zip(spec.stages, self._stages, strict=True):
@@ -80,7 +86,7 @@ class NetworkCore(wiring.Component):
             source = part.o
         self._connect_output(m, source)
         if self.rams:
-            self._connect_loader(m, check, source)
+            self._connect_loader(m, is_open, check, source)
         return m
 
     def _connect_output(self, m, source):
@@ -95,24 +101,35 @@ class NetworkCore(wiring.Component):
             # Assignment extends by the sign of the element.
             m.d.comb += out.eq(source.p.data[lane])
 
-    def _connect_loader(self, m, check, source):
-        """Loading waits until no sample is under way; samples wait until loading is done."""
-        m.submodules.loader = loader = Loader(self.rams)
-        # More samples than this can't be under way: a stage holds fewer than eight.
-        flying = Signal(range(8 * len(self._stages) + 1), name="samples_under_way")
-        left = Signal(name="result_left")
+    def _connect_loader(self, m, is_open, check, source):
+        """Loading waits until no sample is under way; samples wait until loading is done.
+
+        The port closes between two samples when an image wants in; the image begins when the last
+        sample's result has left, and the port opens when all of it has arrived.
+        """
+        m.submodules["_loader"] = loader = Loader(self.rams)
+        # Every register on a sample's way may hold one, and so may both halves of index buffers.
+        most = self.spec.timing.latency + 4 * len(self._stages)
+        flying = Signal(range(most + 1), name="samples_under_way")
+        taken, left = Signal(name="beat_taken"), Signal(name="result_left")
+        within, still_within = Signal(name="port_within"), Signal(name="port_still_within")
         m.d.comb += [
+            taken.eq(self.s_axis_tvalid & self.s_axis_tready),
+            still_within.eq(Mux(taken, ~self.s_axis_tlast, within)),
             left.eq(source.valid & source.ready & source.p.last),
             loader.i.valid.eq(self.l_axis_tvalid),
             loader.i.p.data.eq(self.l_axis_tdata),
             loader.i.p.last.eq(self.l_axis_tlast),
             self.l_axis_tready.eq(loader.i.ready),
-            loader.hold.eq((flying != 0) | check.within),
-            check.hold.eq(loader.wanted | ~loader.loaded),
+            loader.hold.eq(is_open | within | check.within | (flying != 0)),
             self.loaded.eq(loader.loaded),
             self.load_error.eq(loader.error),
         ]
-        m.d.sync += flying.eq(flying + check.ended - left)
+        m.d.sync += [
+            within.eq(still_within),
+            is_open.eq(loader.loaded & (still_within | ~loader.wanted)),
+            flying.eq(flying + check.ended - left),
+        ]
         for stage, part in zip(self.spec.stages, self._stages, strict=True):
             for name, _, _ in getattr(part, "rams", []):
                 connect(

@@ -196,10 +196,8 @@ class FrameCheck(wiring.Component):
     -------
     i, o : In(stream), Out(stream)
         ``drop`` of ``i`` is ignored.
-    hold : In(1)
-        Lets no new sample begin.
     within : Out(1)
-        A sample has begun and not ended.
+        A sample has begun, or a beat of it waits, and it has not ended.
     ended : Out(1)
         A good sample ends in this cycle.
     error : Out(1)
@@ -214,7 +212,6 @@ class FrameCheck(wiring.Component):
             {
                 "i": In(stream.Signature(layout)),
                 "o": Out(stream.Signature(layout)),
-                "hold": In(1),
                 "within": Out(1),
                 "ended": Out(1),
                 "error": Out(1),
@@ -229,15 +226,16 @@ class FrameCheck(wiring.Component):
         moves = Signal(name="moves")
         wrong = Signal(name="wrong")
         pause = Signal(name="pause")
-        waits = self._pace(m, moves & ~self.within)
+        waits = self._pace(m, moves & (number == 0))
         last = self.i.payload.last
         m.d.comb += [
-            self.within.eq(skipping | (number != 0)),
-            pause.eq((self.hold | waits) & ~self.within),
+            self.within.eq(skipping | (number != 0) | self.i.valid),
+            pause.eq(waits & (number == 0)),
             final.eq(number == self.beats - 1),
             wrong.eq(last ^ final),
+            # Once offered, a beat stays offered: only one that is taken starts the pace anew.
             self.o.valid.eq(self.i.valid & ~skipping & ~pause),
-            self.i.ready.eq((self.o.ready | skipping) & ~pause),
+            self.i.ready.eq(skipping | (self.o.ready & ~pause)),
             self.o.payload.data.eq(self.i.payload.data),
             self.o.payload.last.eq(last | final),
             self.o.payload.drop.eq(wrong),

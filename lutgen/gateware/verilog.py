@@ -44,21 +44,20 @@ class VerilogPlatform:
     def store(self, store):
         """The instance that stands for a `lutgen.gateware.memory.Store` of more than one row."""
         name = f"{self.prefix}_memory_{len(self.modules)}"
-        rom = store.rows is not None
         fields = {
             "name": name,
             "depth": store.depth,
             "width": store.width,
             "addr_bits": len(store.addr),
         }
-        if rom:
+        if store.rows is not None:
             digits = -(-store.width // 4)
             rows = [
                 f"rows[{number}] = {store.width}'h{row:0{digits}x};"
                 for number, row in enumerate(store.rows)
             ]
             fields["blocks"] = [rows[i : i + BLOCK_ROWS] for i in range(0, len(rows), BLOCK_ROWS)]
-        template = self._templates.get_template("rom.v.j2" if rom else "ram.v.j2")
+        template = self._templates.get_template(store.template)
         self.modules.append(template.render(fields))
         ports = {
             "i_clk": ClockSignal(),
@@ -66,7 +65,7 @@ class VerilogPlatform:
             "i_addr": store.addr,
             "o_data": store.data,
         }
-        if not rom:
+        if store.rows is None:
             ports |= {
                 "i_load_en": store.load.en,
                 "i_load_addr": store.load.addr,

@@ -200,34 +200,44 @@ def measure(stages: Sequence[tuple[LinearSpec | ArgmaxSpec, int]], beats: int) -
         If no pace makes it constant, which would be a mistake in the schedule.
     """
     samples = 4 * len(stages) + 12
-    pace = 0
-    while True:
+
+    def run(pace: int) -> tuple[int, list[int]]:
         ends = _finish(stages, beats, samples, pace)
-        intervals = [b - a for a, b in itertools.pairwise(ends)][samples // 2 :]
-        if len(set(intervals)) == 1:
-            # A first sample is not delayed by those behind it, nor by the pace.
-            return Timing(ends[0], intervals[0], pace)
-        if pace > max(intervals):
-            raise RuntimeError(f"No steady state at pace {pace}: intervals are {intervals}")
-        pace += 1 if pace else max(1, min(intervals) // 2)
+        return ends[0], [b - a for a, b in itertools.pairwise(ends)][samples // 2 :]
+
+    # A first sample is not delayed by those behind it, nor by the pace.
+    latency, intervals = run(0)
+    if len(set(intervals)) == 1:
+        return Timing(latency, intervals[0], 0)
+    low, high = 1, max(intervals)
+    while len(set(run(high)[1])) != 1:
+        low, high = high, 2 * high
+        if high > 8 * max(intervals):
+            raise RuntimeError(f"No steady state at pace {high}: intervals are {intervals}")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if len(set(run(middle)[1])) == 1 else (middle, high)
+    return Timing(latency, run(high)[1][0], high)
 
 
 def _finish(
     stages: Sequence[tuple[LinearSpec | ArgmaxSpec, int]], beats: int, samples: int, pace: int
 ) -> list[int]:
-    """Cycles at which results end, counted from the first beat taken, for samples back to back."""
+    """Cycles at which results end, counted from the first beat, for samples back to back."""
     chain = [
         _LinearTiming(spec, lanes) if isinstance(spec, LinearSpec) else _ArgmaxTiming(spec)
         for spec, lanes in stages
     ]
+    # The port has a skid buffer: its beat waits, or the source's passes through.
     offered = beats * samples
+    passed = 0
+    waiting = False
     ends: list[int] = []
-    began = -1
     wait = cycle = 0
     while len(ends) < samples:
-        first = offered % beats == 0
-        offers = bool(offered) and not (first and wait)
-        valids = [offers, *(stage.output.valid for stage in chain)]
+        first = passed % beats == 0
+        there = waiting or bool(offered)
+        valids = [there and not (first and wait), *(stage.output.valid for stage in chain)]
         if valids[-1] == LAST:
             ends.append(cycle)
         taken = True
@@ -235,8 +245,11 @@ def _finish(
         for number in reversed(range(len(chain))):
             taken = chain[number].tick(bool(valids[number]), taken)
         wait = pace - 1 if taken and first and pace else max(0, wait - 1)
-        offered -= taken
-        if taken and began < 0:
-            began = cycle
+        passed += taken
+        if waiting:
+            waiting = not taken
+        elif offered:
+            offered -= 1
+            waiting = not taken
         cycle += 1
-    return [end - began for end in ends]
+    return ends
