@@ -1,11 +1,14 @@
 """Whole cores in Amaranth's simulator: random networks, timing, broken frames, loading."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import simulation as sim
 
 from lutgen import LutgenError
-from lutgen.gateware.build import build, build_loadable
+from lutgen.gateware.build import Core, build, build_loadable
+from lutgen.gateware.network import NetworkCore
 from lutgen.model.plan import Fold, plan
 
 
@@ -92,6 +95,136 @@ def test_load_words_refuse_what_could_overflow():
     books, table = np.zeros((4, 16, 2), int), np.zeros((4, 16, 3), int)
     with pytest.raises(ValueError, match=r"^Accumulators of these tables need 14 bits, but the"):
         core.load_words(books, table, [5000, 0, 0])
+
+
+def loadable_case():
+    """A model of one layer and its loadable core."""
+    rng = np.random.default_rng(1)
+    wire = sim.Activation(8, False, 1.0)
+    choice = {"metric": "l1", "subvec": 2, "centroids": 4}
+    layer = sim.random_layer(rng, "fc", "input", wire, 8, 4, wire, **choice)
+    model = sim.Model("net", (8,), wire, (replace(layer, shift=3),))
+    return model, model.nodes[0], build(model, loadable=True)
+
+
+def test_load_image_refuses_other_models():
+    """Whatever is not in the memories must be the same."""
+    model, layer, core = loadable_case()
+    signed = sim.Activation(8, True, 1.0)
+    fewer = {"out_features": 3, "table": layer.table[:, :, :3], "bias": layer.bias[:3]}
+    for change, text in [
+        ({"shift": 5}, "node 'fc', field 'shift': must be 3, as the core was built, not 5"),
+        ({"metric": "l2"}, "node 'fc', field 'metric': must be l1, as the core was built, not l2"),
+        (
+            {"output": signed},
+            "node 'fc', field 'output': must be uint8, as the core was built, not int8",
+        ),
+        (fewer, "node 'fc', field 'out_features': must be 4, as the core was built, not 3"),
+        (
+            {"name": "fc9"},
+            "model 'net', field 'nodes': must have the core's lookup layers, fc, not fc9",
+        ),
+    ]:
+        other = replace(model, nodes=(replace(layer, **change),))
+        with pytest.raises(LutgenError) as caught:
+            core.load_image(other)
+        assert str(caught.value) == text
+    with pytest.raises(ValueError, match=r"^Table must hold values of 0..31$"):
+        core.load_words(layer.codebooks, layer.table + 1000, layer.bias)
+    with pytest.raises(ValueError, match=r"^Codebooks must have the shape \(4, 4, 2\), not "):
+        core.load_words(layer.codebooks[:2], layer.table, layer.bias)
+
+
+def reload_case(seed):
+    """Two models of the same layers, and their loadable core with a random fold."""
+    rng = np.random.default_rng(seed)
+    model = sim.random_model(rng, layers=int(rng.integers(1, 3)))
+
+    def shuffle(node):
+        if node.op != "lut_linear":
+            return node
+        books = node.codebooks
+        return replace(
+            node,
+            table=rng.permutation(node.table, axis=1),
+            codebooks=None if books is None else np.ascontiguousarray(books[:, ::-1]),
+        )
+
+    other = replace(model, nodes=tuple(shuffle(node) for node in model.nodes))
+    unfolded = rng.random() < 0.4
+    layers = {
+        node.name: Fold(99, 99, 99, 99) if unfolded else sim.random_fold(rng)
+        for node in model.nodes
+        if node.op == "lut_linear"
+    }
+    lanes = int(np.prod(model.shape)) if unfolded else 1
+    spec = plan(model, input_lanes=lanes, layers=layers, loadable=True)
+    core = NetworkCore(spec, {})
+    return (model, other), core, Core(spec, "", {}), rng
+
+
+@pytest.mark.parametrize("seed", [1, 2, 4, 5, 8, 9])
+def test_new_tables_between_samples(seed):
+    """Images at any time, whole or cut short; every result is of the tables its sample met."""
+    models, core, built, rng = reload_case(seed)
+    images = [built.load_image(model).tolist() for model in models]
+    inputs = sim.random_inputs(rng, models[0], 30)
+    wanted = [model.run(inputs)[model.nodes[-1].name].tolist() for model in models]
+    frames = sim.good_frames(core.spec, inputs)
+    state = {"tables": None, "sent": 0, "loads": True}
+    want, got = [], []
+
+    async def send(ctx, port, beats):
+        for word, last in beats:
+            while rng.random() < 0.2:
+                await ctx.tick()
+            ctx.set(getattr(core, f"{port}_tvalid"), 1)
+            ctx.set(getattr(core, f"{port}_tdata"), word)
+            ctx.set(getattr(core, f"{port}_tlast"), last)
+            await ctx.tick().until(getattr(core, f"{port}_tready"))
+            ctx.set(getattr(core, f"{port}_tvalid"), 0)
+            yield
+
+    async def load(ctx):
+        for turn in range(4):
+            image = images[turn % 2]
+            if turn == 2:  # one that is cut short
+                async for _ in send(ctx, "l_axis", [(word, True) for word in image[:1]]):
+                    state["tables"] = None
+                assert not ctx.get(core.loaded)
+            count = len(image) - 1
+            beats = [(word, k == count) for k, word in enumerate(image)]
+            async for _ in send(ctx, "l_axis", beats):
+                state["tables"] = turn % 2
+            assert ctx.get(core.loaded)
+            for _ in range(int(rng.integers(1, 3 * core.spec.timing.latency + 10))):
+                await ctx.tick()
+        state["loads"] = False
+
+    async def source(ctx):
+        for number, frame in enumerate(frames):
+            if rng.random() < 0.2:  # a sample without an end, before the right one
+                async for _ in send(ctx, "s_axis", [*((w, False) for w, _ in frame), (0, True)]):
+                    pass
+            begun = False
+            async for _ in send(ctx, "s_axis", frame):
+                if not begun:
+                    want.append(wanted[state["tables"]][number])
+                begun = True
+
+    async def sink(ctx):
+        words = []
+        while len(got) < len(frames) or state["loads"]:
+            ctx.set(core.m_axis_tready, int(rng.random() < 0.6))
+            if ctx.get(core.m_axis_tvalid) and ctx.get(core.m_axis_tready):
+                words.append(ctx.get(core.m_axis_tdata))
+                if ctx.get(core.m_axis_tlast):
+                    got.append(sim.from_beats(core.spec, words))
+                    words = []
+            await ctx.tick()
+
+    sim.simulate(core, [load, source, sink])
+    assert got == want
 
 
 LOADABLE_ERRORS = [

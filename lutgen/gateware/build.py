@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +95,16 @@ class Core:
         Raises
         ------
         ValueError
-            If an accumulator could overflow the core's.
+            If an array has a wrong shape or values without a code, or if an accumulator could
+            overflow the core's.
         """
         spec = self.spec.stages[stage].spec
         assert isinstance(spec, LinearSpec)
+        g, c, n = spec.codebooks, spec.centroids, spec.out_features
+        check_array("Table", table, (g, c, n), 0, spec.grid.codes - 1)
+        if spec.metric != "digit":
+            shape = (g, c, spec.subvec)
+            check_array("Codebooks", codebooks, shape, spec.element.low, spec.element.high)
         need = acc_format(spec.grid.decode(table), bias)
         if need.bits > spec.acc.bits:
             raise ValueError(
@@ -117,15 +123,37 @@ class Core:
         return np.array(words, dtype=np.uint32)
 
     def load_image(self, model: Model) -> NDArray[np.uint32]:
-        """The whole load image that makes a loadable core compute ``model``, which has the layers
-        it was built for.
+        """The whole load image that makes a loadable core compute ``model``.
+
+        Raises
+        ------
+        LutgenError
+            If the model's layers are not those that the core was built for; only the contents of
+            tables, codebooks and biases may differ.
         """
-        nodes = {node.name: node for node in model.nodes}
+        nodes = {node.name: node for node in model.nodes if isinstance(node, LutLinear)}
+        layers = {s.name: i for i, s in enumerate(self.spec.stages) if s.op == LutLinear.op}
+        if list(nodes) != list(layers):
+            raise LutgenError(
+                f"model {model.name!r}, field 'nodes': must have the core's lookup layers, "
+                f"{', '.join(layers)}, not {', '.join(nodes)}"
+            )
+        wires = model.wires()
         parts = []
-        for number, stage in enumerate(self.spec.stages):
-            node = nodes.get(stage.name)
-            if isinstance(node, LutLinear):
-                parts.append(self.load_words(node.codebooks, node.table, node.bias, stage=number))
+        for name, number in layers.items():
+            node, built = nodes[name], self.spec.stages[number].spec
+            wire = wires[node.inputs[0]].activation
+            assert isinstance(built, LinearSpec)
+            assert wire is not None  # the model's checks have seen to it
+            wanted = node.spec(wire.format)
+            for field in fields(LinearSpec):
+                if field.name in ("acc", "memory", *FOLD_FIELDS):
+                    continue
+                have, need = getattr(built, field.name), getattr(wanted, field.name)
+                if have != need:
+                    text = f"must be {have}, as the core was built, not {need}"
+                    raise node.fail(f"field {field.name!r}", text)
+            parts.append(self.load_words(node.codebooks, node.table, node.bias, stage=number))
         return np.concatenate(parts)
 
 
@@ -166,13 +194,13 @@ def build(
         If an option is out of range.
     """
     folds = {}
-    for key, fields in (layers or {}).items():
-        for field in fields:
+    for key, wishes in (layers or {}).items():
+        for field in wishes:
             if field not in FOLD_FIELDS:
                 raise ValueError(
                     f"Fold of layer {key!r} must name {', '.join(FOLD_FIELDS)}, not {field!r}"
                 )
-        folds[key] = Fold(**fields)
+        folds[key] = Fold(**wishes)
     spec = plan(
         model,
         name=name,
@@ -281,6 +309,15 @@ def build_loadable(
         name, PortSpec(features, element, input_lanes), (Stage("layer", "lut_linear", layer),)
     )
     return _generate(spec, {}, None)
+
+
+def check_array(what: str, array: ArrayLike, shape: tuple[int, ...], low: int, high: int) -> None:
+    """Complains of another shape, or of values outside ``low..high``."""
+    values = np.asarray(array)
+    if values.shape != shape:
+        raise ValueError(f"{what} must have the shape {shape}, not {values.shape}")
+    if values.min() < low or values.max() > high:
+        raise ValueError(f"{what} must hold values of {low}..{high}")
 
 
 def _generate(spec: NetworkSpec, contents: dict[str, Memories], model: Model | None) -> Core:

@@ -66,7 +66,7 @@ class NetworkCore(wiring.Component):
             shape, port.lanes, port.beats, spec.timing.pace
         )
         connect(m, skid.o, check.i)
-        # From a register, as `skid.i.ready` is: no path leads from the core's inputs to its outputs.
+        # A register, as `skid.i.ready` is: no path leads from the core's inputs to its outputs.
         is_open = Signal(name="port_open") if self.rams else Const(1)
         m.d.comb += [
             skid.i.valid.eq(self.s_axis_tvalid & is_open),
