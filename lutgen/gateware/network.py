@@ -86,7 +86,7 @@ class NetworkCore(wiring.Component):
             source = part.o
         self._connect_output(m, source)
         if self.rams:
-            self._connect_loader(m, is_open, check, source)
+            self._connect_loader(m, is_open, skid, check, source)
         return m
 
     def _connect_output(self, m, source):
@@ -101,7 +101,7 @@ class NetworkCore(wiring.Component):
             # Assignment extends by the sign of the element.
             m.d.comb += out.eq(source.p.data[lane])
 
-    def _connect_loader(self, m, is_open, check, source):
+    def _connect_loader(self, m, is_open, skid, check, source):
         """Loading waits until no sample is under way; samples wait until loading is done.
 
         The port closes between two samples when an image wants in; the image begins when the last
@@ -121,7 +121,7 @@ class NetworkCore(wiring.Component):
             loader.i.p.data.eq(self.l_axis_tdata),
             loader.i.p.last.eq(self.l_axis_tlast),
             self.l_axis_tready.eq(loader.i.ready),
-            loader.hold.eq(is_open | within | check.within | (flying != 0)),
+            loader.hold.eq(is_open | within | skid.full | check.within | (flying != 0)),
             self.loaded.eq(loader.loaded),
             self.load_error.eq(loader.error),
         ]

@@ -34,14 +34,22 @@ class Skid(wiring.Component):
     -------
     i : In(stream)
     o : Out(stream)
+    full : Out(1)
+        A beat is caught.
     """
 
     def __init__(self, shape):
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape)),
+                "o": Out(stream.Signature(shape)),
+                "full": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
-        full = Signal(name="full")
+        full = self.full
         caught = Signal.like(self.i.payload, name="caught", reset_less=True)
         m.d.comb += [
             self.i.ready.eq(~full),
@@ -197,7 +205,7 @@ class FrameCheck(wiring.Component):
     i, o : In(stream), Out(stream)
         ``drop`` of ``i`` is ignored.
     within : Out(1)
-        A sample has begun, or a beat of it waits, and it has not ended.
+        A beat of a sample has been taken, and not its last.
     ended : Out(1)
         A good sample ends in this cycle.
     error : Out(1)
@@ -229,7 +237,7 @@ class FrameCheck(wiring.Component):
         waits = self._pace(m, moves & (number == 0))
         last = self.i.payload.last
         m.d.comb += [
-            self.within.eq(skipping | (number != 0) | self.i.valid),
+            self.within.eq(skipping | (number != 0)),
             pause.eq(waits & (number == 0)),
             final.eq(number == self.beats - 1),
             wrong.eq(last ^ final),
