@@ -163,3 +163,20 @@ def test_structure_can_fail(yosys, kind):
     text = f"module core(input a, b, output reg q); {BAD[kind]} endmodule"
     problems, _ = check.structure(text, "core")
     assert problems
+
+
+def test_after_synthesis(verilator, yosys):
+    """The netlist of gates and flip-flops gives the same words, with the same timing."""
+    rng = np.random.default_rng(11)
+    wire = sim.Activation(4, False, 1.0)
+    choice = {"subvec": 2, "centroids": 5}
+    first = sim.random_layer(rng, "fc1", "input", wire, 7, 5, wire, metric="l1", **choice)
+    second = sim.random_layer(rng, "fc2", "fc1", wire, 5, 4, None, metric="chebyshev", **choice)
+    top = sim.Argmax(name="top", inputs=("fc2",))
+    model = sim.Model("gates", (7,), wire, (first, second, top))
+    core = build(model, input_lanes=2, lanes=2, fan_in=2, encoder_centroids=2)
+    text = check.netlist(core.verilog, "gates")
+    assert text.count("\nmodule ") == 1  # flat: nothing of the original is left to pass the test
+    inputs = sim.random_inputs(rng, model, 30)
+    report = simulate(text, core.contract, inputs, model.run(inputs)["top"], faults=True)
+    assert report.passed, report.describe()

@@ -9,9 +9,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lutgen import resources
+from lutgen.errors import LutgenError
 from lutgen.flows import tools
 
-__all__ = ["find_yosys", "lint", "structure"]
+__all__ = ["find_yosys", "lint", "netlist", "structure"]
 
 
 def find_yosys() -> str:
@@ -68,27 +69,50 @@ def structure(verilog: str, top: str) -> tuple[list[str], dict[str, Any]]:
     LutgenError
         If there is no yosys.
     """
+    files, said = _yosys("check.ys.j2", verilog, ["stat.json"], top=top, report="stat.json")
+    if files:
+        return [], json.loads(files[0])
+    bad = [line for line in said if line.startswith(("ERROR", "Warning"))]
+    return bad or said[-1:], {}
+
+
+def netlist(verilog: str, top: str) -> str:
+    """The core after synthesis to generic gates and flip-flops, as Verilog with the same ports.
+
+    Raises
+    ------
+    LutgenError
+        If there is no yosys, or it does not take the text.
+    """
+    files, said = _yosys("netlist.ys.j2", verilog, ["netlist.v"], top=top, netlist="netlist.v")
+    if not files:
+        raise LutgenError(f"yosys can't synthesise {top}: {said[-1]}")
+    return files[0]
+
+
+def _yosys(
+    template: str, verilog: str, results: list[str], **fields: str
+) -> tuple[list[str], list[str]]:
+    """Runs a script on ``verilog``; gives the files ``results`` (none if it failed), its lines."""
     path = find_yosys()
     templates = Environment(
         loader=FileSystemLoader(resources.rtl_templates()), undefined=StrictUndefined
     )
     with tempfile.TemporaryDirectory(prefix="lutgen-check-") as folder:
         (Path(folder) / "core.v").write_text(verilog, encoding="utf-8")
-        script = templates.get_template("check.ys.j2").render(
-            verilog="core.v", top=top, report="stat.json"
-        )
-        (Path(folder) / "check.ys").write_text(script, encoding="utf-8")
+        script = templates.get_template(template).render(verilog="core.v", **fields)
+        (Path(folder) / "script.ys").write_text(script, encoding="utf-8")
         # Relative names: the WebAssembly build sees its working folder and little else.
         done = subprocess.run(
-            [path, "-q", "check.ys"],
+            [path, "-q", "script.ys"],
             cwd=folder,
             capture_output=True,
             text=True,
             check=False,
             env=tools.environment(),
         )
-        if done.returncode == 0:
-            return [], json.loads((Path(folder) / "stat.json").read_text(encoding="utf-8"))
-    said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-    bad = [line for line in said if line.startswith(("ERROR", "Warning"))]
-    return bad or said[-1:] or [f"yosys ended with status {done.returncode}"], {}
+        said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        said = said or [f"yosys ended with status {done.returncode}"]
+        if done.returncode:
+            return [], said
+        return [(Path(folder) / name).read_text(encoding="utf-8") for name in results], said
