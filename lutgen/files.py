@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,9 +16,13 @@ def reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def check_writable(path: str | os.PathLike[str]) -> None:
-    """Complains now, before long work, if ``path`` can't be written."""
+def check_writable(
+    path: str | os.PathLike[str], *, inputs: Iterable[str | os.PathLike[str]] = ()
+) -> None:
+    """Complains now, before long work, if ``path`` can't be written, or is one of ``inputs``."""
     target = Path(path)
+    if target.name == "-":
+        raise LutgenError("-: standard output is no place for files; name a file to write")
     if target.is_dir():
         raise LutgenError(f"{target}: is a folder; name a file to write")
     if not target.parent.is_dir():
@@ -27,6 +31,12 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         target.exists() and not os.access(target, os.W_OK)
     ):
         raise LutgenError(f"{target}: can't be written: permission denied; choose another path")
+    if target.exists():
+        if not target.is_file():
+            raise LutgenError(f"{target}: is no plain file; name another")
+        for source in inputs:
+            if Path(source).exists() and target.samefile(source):
+                raise LutgenError(f"{target}: is read here too; choose another path")
 
 
 def write_with(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
@@ -38,8 +48,8 @@ def write_with(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]
     LutgenError
         If the file can't be written; nothing is left behind then.
     """
-    target = Path(path)
-    check_writable(target)
+    check_writable(path)
+    target = Path(path).resolve()  # a link stays, and what it points to is replaced
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         with part.open("wb") as file:

@@ -185,7 +185,9 @@ def test_text_that_does_not_build(simulator, request, tmp_path, monkeypatch):
     with pytest.raises(LutgenError) as caught:
         simulate("module toy_core(", toy.contract(), *toy.vectors(1), simulator=simulator)
     text = str(caught.value)
-    assert text.startswith(f"{simulator} can't build toy_core; its messages are in ")
+    assert text.startswith(f"{simulator} can't build toy_core: ")
+    assert "design.v:1" in text
+    assert "; its messages are in " in text
     log = Path(text.rpartition(" ")[2])
     assert "rror" in log.read_text()
     assert not [p for p in (tmp_path / "cache" / "sim").iterdir() if p.is_dir()]

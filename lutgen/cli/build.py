@@ -63,8 +63,9 @@ def run(args: argparse.Namespace) -> int:
     target: Path = args.output
     if target.suffix == ".json":
         raise LutgenError(f"{target}: the contract goes there; name the Verilog file *.v")
-    check_writable(target)
-    check_writable(target.with_suffix(".json"))
+    inputs = [] if args.model is None else [args.model]
+    check_writable(target, inputs=inputs)
+    check_writable(target.with_suffix(".json"), inputs=inputs)
     start = time.perf_counter()
     core = make(args)
     paths = core.write(target)

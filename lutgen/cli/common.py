@@ -27,7 +27,8 @@ __all__ = [
 
 FOLDS = ("lanes", "fan_in", "encoder_centroids", "encoder_dims")
 STAGE_HEADERS = (
-    *("stage", "op", "lanes", "fan-in", "encoder", "encode", "lookup", "interval"),
+    *("stage", "op", "lanes", "fan-in", "encoder", "input", "encode", "lookup"),
+    "interval",
     *("table bits", "codebook bits", "bias bits", "buffer bits"),
 )
 
@@ -190,11 +191,62 @@ def read_contract(path: Path) -> dict[str, Any]:
             f"{path}, field 'version': is {data.get('version')!r:.40}, not 1; "
             "upgrade lutgen to read it, or build the core again"
         )
-    needed = ("name", "clock", "reset", "ports", "input", "output", "latency", "interval", "stages")
-    for key in needed:
-        if key not in data:
-            raise LutgenError(f"{path}, field {key!r}: is missing; build the core again")
+    check_fields(data, CONTRACT, str(path))
     return data
+
+
+PORT_FIELDS: dict[str, Any] = {
+    **dict.fromkeys(("elements", "bits", "lanes", "lane_bits", "beats"), int),
+    "port": str,
+    "signed": bool,
+}
+CONTRACT: dict[str, Any] = {
+    **dict.fromkeys(("name", "clock", "reset"), str),
+    **dict.fromkeys(("latency", "interval"), int),
+    "model": (None, {"name": str, "sha256": str}),
+    "ports": [{"name": str, "direction": str, "width": int}],
+    "input": {**PORT_FIELDS, "shape": [int]},
+    "output": {**PORT_FIELDS, "kind": str},
+    "load": (None, {"port": str, "words": int}),
+    "stages": [{"name": str, "op": str, "interval": int, "resources": dict}],
+    "resources": dict,
+    "tools": dict,
+}
+
+
+def check_fields(data: object, want: Any, where: str) -> None:
+    """Complains of the first field of JSON data that is missing or of another kind.
+
+    ``want`` is a type, a list with what every entry is, a dict of the fields that must be there, or
+    a pair of None and one of these for what may be null.
+    """
+    if isinstance(want, tuple):
+        if data is not None:
+            check_fields(data, want[1], where)
+        return
+    kind = want if isinstance(want, type) else type(want)
+    if type(data) is not kind:
+        raise LutgenError(f"{where}: must be of type {kind.__name__}, not {data!r:.40}")
+    if isinstance(data, list):
+        for entry in data:
+            check_fields(entry, want[0], where)
+    elif isinstance(data, dict) and isinstance(want, dict):
+        for key, inner in want.items():
+            if key not in data:
+                raise LutgenError(f"{where}, field {key!r}: is missing; build the core again")
+            check_fields(data[key], inner, f"{where}, field {key!r}")
+
+
+def check_ports(contract: dict[str, Any], built: dict[str, Any], path: Path) -> None:
+    """Complains if a core's streams are not those that its model or its options give."""
+    for name in ("input", "output"):
+        for key in PORT_FIELDS:
+            have, want = contract[name][key], built[name][key]
+            if have != want:
+                raise LutgenError(
+                    f"{path}, field {name!r}, field {key!r}: must be {want}, not {have}; "
+                    "build the core again"
+                )
 
 
 def stage_rows(contract: dict[str, Any]) -> list[list[object]]:
@@ -209,12 +261,13 @@ def stage_rows(contract: dict[str, Any]) -> list[list[object]]:
         rows.append(
             [
                 *(stage["name"], stage["op"], fold.get("lanes"), fold.get("fan_in"), encoder),
-                *(cycles.get("encode"), cycles.get("lookup"), stage["interval"]),
+                *(cycles.get(key) for key in ("input", "encode", "lookup")),
+                stage["interval"],
                 *(stage["resources"].get(key, 0) for key in bits),
             ]
         )
     total = [contract["resources"].get(key, 0) for key in bits]
-    rows.append(["total", "", None, None, None, None, None, contract["interval"], *total])
+    rows.append(["total", "", *[None] * 6, contract["interval"], *total])
     return rows
 
 
@@ -233,4 +286,5 @@ def print_core(contract: dict[str, Any]) -> None:
 def port_text(port: dict[str, Any]) -> str:
     """A stream in words."""
     kind = f"{'int' if port['signed'] else 'uint'}{port['bits']}"
-    return f"{port['elements']} x {kind}, {port['beats']} beats of {port['lanes']}"
+    beats = f"{port['beats']} beat{'s' if port['beats'] > 1 else ''}"
+    return f"{port['elements']} x {kind}, {beats} of {port['lanes']}"

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if args.seed is not None and args.seed < 0:
         raise LutgenError(f"--seed: Seed must be a non-negative integer, not {args.seed}")
     if args.output is not None:
-        check_writable(args.output)
+        check_writable(args.output, inputs=[args.model, args.data])
     model = models.load(args.model)
     samples = load_samples(args.data, seed=split_seed(model) if args.seed is None else args.seed)
     start = time.monotonic()

@@ -116,6 +116,7 @@ def show(data: dict[str, Any]) -> None:
         ),
         rows,
     )
-    for name, value in data["provenance"].get("accuracy", {}).items():
+    accuracy = data["provenance"].get("accuracy")
+    for name, value in accuracy.items() if isinstance(accuracy, dict) else ():
         if isinstance(value, int | float):
             print(f"accuracy  {name} {100 * value:.2f} %")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lutgen.flows import SimReport
     from lutgen.gateware.build import Core
     from lutgen.model import Model
+    from lutgen.spec.network import NetworkSpec
 
 __all__ = ["add", "run"]
 
@@ -92,7 +93,7 @@ def prepare(args: argparse.Namespace) -> Case:
     if args.model is None:
         if args.data is not None:
             raise LutgenError("argument --data: goes with a MODEL.lut; random tables need none")
-        return loadable_case(*built_core(args.core), args.samples or 50, args.seed)
+        return loadable_case(*built_core(args.core), args.core, args.samples or 50, args.seed)
     from lutgen.model import load
 
     model = load(args.model)
@@ -133,14 +134,27 @@ def core_of(
         raise LutgenError(
             f"{path}, field 'model': is not {model_path}; build the core again from it"
         )
-    spec = plan(
-        model,
-        name=contract["name"],
-        input_lanes=contract["input"]["lanes"],
-        layers={s["name"]: Fold(**s["fold"]) for s in contract["stages"] if "fold" in s},
-        loadable=contract["load"] is not None,
-    )
+    try:
+        spec = plan(
+            model,
+            name=contract["name"],
+            input_lanes=contract["input"]["lanes"],
+            layers={s["name"]: Fold(**s["fold"]) for s in contract["stages"] if "fold" in s},
+            loadable=contract["load"] is not None,
+        )
+    except (TypeError, ValueError) as error:
+        raise LutgenError(f"{path}, field 'stages': {error}; build the core again") from None
+    check_built(contract, spec, path)
     return Core(spec, verilog, contract)
+
+
+def check_built(contract: dict[str, Any], spec: "NetworkSpec", path: Path) -> None:
+    """Complains if the streams of a built core are not those of ``spec``."""
+    from lutgen.gateware.build import port_fields
+
+    ports = {"input": (spec.input, "s_axis"), "output": (spec.output, "m_axis")}
+    wanted = {key: {**port_fields(port), "port": name} for key, (port, name) in ports.items()}
+    common.check_ports(contract, wanted, path)
 
 
 def model_case(
@@ -166,7 +180,9 @@ def model_case(
     return Case(core.verilog, core.contract, q.reshape(len(q), -1), expected, words, source)
 
 
-def loadable_case(verilog: str, contract: dict[str, Any], samples: int, seed: int) -> Case:
+def loadable_case(
+    verilog: str, contract: dict[str, Any], path: Path, samples: int, seed: int
+) -> Case:
     """Random centroids, tables and samples for a core that came without a model."""
     if contract["load"] is None or contract["model"] or len(contract["stages"]) != 1:
         raise LutgenError("a MODEL.lut is needed: only a loadable core of one layer works without")
@@ -174,17 +190,21 @@ def loadable_case(verilog: str, contract: dict[str, Any], samples: int, seed: in
     from lutgen.spec import LinearSpec
 
     stage, source, sink = contract["stages"][0], contract["input"], contract["output"]
-    core = build_loadable(
-        **{key: stage[key] for key in ("codebooks", "subvec", "centroids", "metric", "shift")},
-        table_bits=stage["table_bits"],
-        activation_bits=source["bits"],
-        signed=source["signed"],
-        outputs=stage["out_features"],
-        output_bits=sink["bits"] if sink["kind"] == "activations" else None,
-        input_lanes=source["lanes"],
-        name=contract["name"],
-        **stage["fold"],
-    )
+    try:
+        core = build_loadable(
+            **{key: stage[key] for key in ("codebooks", "subvec", "centroids", "metric", "shift")},
+            table_bits=stage["table_bits"],
+            activation_bits=source["bits"],
+            signed=source["signed"],
+            outputs=stage["out_features"],
+            output_bits=sink["bits"] if sink["kind"] == "activations" else None,
+            input_lanes=source["lanes"],
+            name=contract["name"],
+            **stage["fold"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise LutgenError(f"{path}, field 'stages': {error}; build the core again") from None
+    check_built(contract, core.spec, path)
     spec = core.spec.stages[0].spec
     assert isinstance(spec, LinearSpec)
     rng = np.random.default_rng(seed)
@@ -213,6 +233,8 @@ def simulate(case: Case, args: argparse.Namespace) -> "SimReport":
     """Runs the case with the options' simulator, gaps and seed."""
     from lutgen.flows import simulate as run_simulation
 
+    if not args.json:
+        common.say("building and running the simulation; a large core takes a minute or two ...")
     return run_simulation(
         case.verilog,
         case.contract,
@@ -239,9 +261,13 @@ def show(case: Case, report: "SimReport", args: argparse.Namespace) -> None:
     if not core.passed:
         print(f"FAILED    {core.describe()}")
         for text in core.errors[:5]:
-            print(f"          {text}")
+            if text not in core.describe():
+                print(f"          {text}")
         return
-    print(f"outputs   {core.samples} results, {core.words} words, all equal to golden")
+    print(
+        f"outputs   {core.samples} results (stalled, then at full speed), {core.words} words, "
+        "all equal to golden"
+    )
     for name, got, want in (
         ("latency", core.latency, core.expected_latency),
         ("interval", core.interval, core.expected_interval),

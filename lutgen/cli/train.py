@@ -70,7 +70,10 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         help=f"{', '.join(LAYER_METRICS)} (default: %(default)s)",
     )
     parser.add_argument(
-        "--table-bits", type=int, metavar="BITS", help="2 to 8 (default: 8; digit: to 16, 16)"
+        "--table-bits",
+        type=int,
+        metavar="BITS",
+        help="2 to 8 (default 8); for metric digit 2 to 16 (default 16)",
     )
     parser.add_argument(
         "--activation-bits",
@@ -127,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     }
     try:
         Options(**chosen)  # before the data are read
-        check_writable(args.output)
+        check_writable(args.output, inputs=[args.data])
         data = load_data(args.data, seed=args.seed)
         result = train(
             data, **chosen, name=args.name, argmax=args.argmax, progress=Reporter().report

@@ -72,11 +72,20 @@ def build(verilog: str, top: str, simulator: str) -> tuple[Path, bool]:
         if status or not program.is_file():
             kept = Path(tempfile.mkdtemp(prefix="lutgen-build-")) / log.name
             shutil.copyfile(log, kept)
-            raise LutgenError(f"{simulator} can't build {top}; its messages are in {kept}")
+            raise LutgenError(
+                f"{simulator} can't build {top}{first_error(log)}; its messages are in {kept}"
+            )
         program.rename(folder / program.name)
         shutil.rmtree(folder / "build")  # objects and sources: tens of megabytes that nobody reads
 
     return cache.cached("sim", key, make)
+
+
+def first_error(log: Path) -> str:
+    """The first thing that a build complained of, to go into an error; empty if it said nothing."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    errors = [line for line in lines if "error" in line.lower()]
+    return f": {errors[0].strip():.160}" if errors else ""
 
 
 def play(job: dict[str, Any], folder: Path) -> tuple[int, Path]:

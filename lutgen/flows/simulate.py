@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from lutgen import resources
 from lutgen.errors import LutgenError
+from lutgen.files import reason
 from lutgen.flows import simbuild
 
 __all__ = ["CoreReport", "Job", "SimReport", "side_by_side", "simulate", "simulate_batch"]
@@ -280,7 +281,10 @@ def simulate_batch(
         folder = Path(tempfile.mkdtemp(prefix="lutgen-sim-"))
     else:
         folder = keep.resolve()
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LutgenError(f"{keep}: can't be made: {reason(error)}; name a folder") from error
     # Kept where nothing can be said of the core: the log is then all there is.
     result = _run(
         built, folder, top, jobs, simulator, _plan(jobs, gaps, seed, faults, timing_samples)

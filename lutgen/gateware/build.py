@@ -25,7 +25,7 @@ from lutgen.numeric import Format, Grid, as_int, ceil_div
 from lutgen.spec.linear import LAYER_METRICS, LinearSpec, acc_format, format_acc_format
 from lutgen.spec.network import NetworkSpec, PortSpec, Stage
 
-__all__ = ["Core", "build", "build_loadable"]
+__all__ = ["Core", "build", "build_loadable", "port_fields"]
 
 FORMAT = "lutgen-core"
 VERSION = 1
@@ -352,13 +352,13 @@ def _contract(spec: NetworkSpec, core: NetworkCore, model: Model | None) -> dict
         "input": {
             "port": "s_axis",
             "shape": list(model.shape) if model else [spec.input.elements],
-            **_port(spec.input),
+            **port_fields(spec.input),
             "scale": model.input.scale if model else 1.0,
         },
         "output": {
             "port": "m_axis",
             "kind": kind,
-            **_port(spec.output),
+            **port_fields(spec.output),
             "scale": last.scale if last else None,
         },
         "load": _load(core),
@@ -412,7 +412,8 @@ def _stage(spec: NetworkSpec, number: int) -> dict[str, Any]:
     return entry | {"interval": spec.stage_interval(number), "resources": resources}
 
 
-def _port(port: PortSpec) -> dict[str, Any]:
+def port_fields(port: PortSpec) -> dict[str, Any]:
+    """A stream in the contract."""
     return {
         "elements": port.elements,
         "bits": port.element.bits,
