@@ -81,3 +81,13 @@ def test_refuses(digits_model, data, tmp_path, capsys):
         f"{absent}: the folder {absent.parent} does not exist; make it first"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d.npz", "small.npz"]
+
+
+def test_labels_of_other_data(digits_model, tmp_path, capsys):
+    path = tmp_path / "other.npz"
+    np.savez(path, x_test=load_data("digits").x_test[:3], y_test=[0, 1, 12])
+    assert main(["infer", str(digits_model), "--data", str(path)]) == 2
+    assert capsys.readouterr().err == (
+        f"lutgen: error: {path}, array 'y_test': holds class 12, but {digits_model} tells "
+        "10 classes apart; take the data that it was trained for\n"
+    )

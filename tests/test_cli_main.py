@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from simulation import random_model
 
-from lutgen import __version__, save
+from lutgen import __version__, load, save
 from lutgen.cli import main as cli
 from lutgen.cli.main import main
 from lutgen.flows import tools
@@ -414,3 +414,15 @@ def test_contracts_that_were_edited(capsys, model, tmp_path, field, value, text)
     path.write_text(json.dumps(contract))
     said = error(capsys, "sim", model, "--core", path)
     assert said.startswith(f"{path}, field 'output', field 'lanes': must be ")
+
+
+def test_a_contract_in_place_of_a_model(capsys, tmp_path):
+    path = tmp_path / "out.json"
+    assert error(capsys, "sim", path) == f"{path}: is no model; for a built core say --core {path}"
+
+
+def test_a_fold_that_makes_no_machine_names_the_layer(capsys, model, tmp_path):
+    name = load(model).nodes[-1 if load(model).nodes[-1].op == "lut_linear" else -2].name
+    said = error(capsys, "build", model, "-o", tmp_path / "o.v", "--layer", f"{name}.lanes=0")
+    assert said == f"Layer {name!r}: lanes must be a positive integer, not 0"
+    assert not list(tmp_path.glob("o.*"))

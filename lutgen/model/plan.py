@@ -144,12 +144,15 @@ def plan(
 
 
 def _linear(node: LutLinear, wire: Any, wish: Fold, loadable: bool) -> LinearSpec:
-    fold = default_fold(
-        outputs=node.out_features,
-        subvec=node.subvec,
-        centroids=node.centroids,
-        metric=node.metric,
-        codebooks=node.table.shape[0],
-        wish=wish,
-    )
+    try:
+        fold = default_fold(
+            outputs=node.out_features,
+            subvec=node.subvec,
+            centroids=node.centroids,
+            metric=node.metric,
+            codebooks=node.table.shape[0],
+            wish=wish,
+        )
+    except ValueError as error:
+        raise ValueError(f"Layer {node.name!r}: {error}") from None
     return node.spec(wire.format, **fold, memory="ram" if loadable else "rom")
