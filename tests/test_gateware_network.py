@@ -10,6 +10,7 @@ from lutgen import LutgenError
 from lutgen.gateware.build import Core, build, build_loadable
 from lutgen.gateware.network import NetworkCore
 from lutgen.model.plan import Fold, plan
+from lutgen.numeric import Grid
 
 
 def random_case(seed):
@@ -54,6 +55,23 @@ def test_broken_frames_are_dropped_whole(seed):
     want = model.run(inputs[[0, 3, 4, 5]])[model.nodes[-1].name].tolist()
     assert run.outputs == want
     assert run.frame_error
+
+
+@pytest.mark.parametrize("fan_in", [2, 3])
+def test_banks_without_a_codebook_add_nothing(fan_in):
+    """Where fan-in does not divide the codebooks, and code 0 of the grid is not the value 0."""
+    rng = np.random.default_rng(fan_in)
+    wire = sim.Activation(4, False, 1.0)
+    choice = {"metric": "l1", "subvec": 2, "centroids": 4}
+    layer = sim.random_layer(rng, "fc", "input", wire, 10, 4, None, **choice)
+    grid = Grid("levels", 2, np.array([77, -5, 3, 0], dtype=np.int16))
+    layer = replace(layer, grid=grid, table=rng.integers(0, 4, layer.table.shape))
+    model = sim.Model("net", (10,), wire, (layer,))
+    spec = plan(model, fold=Fold(lanes=2, fan_in=fan_in))
+    assert spec.stages[0].spec.last_group < fan_in
+    inputs = sim.random_inputs(rng, model, 6)
+    run = sim.run_core(sim.network_core(model, spec), sim.good_frames(spec, inputs), results=6)
+    assert run.outputs == model.run(inputs)["fc"].tolist()
 
 
 def test_interval_is_the_slowest_stage_or_little_more():
