@@ -20,8 +20,9 @@ from lutgen.gateware.load import LOAD_WORD_BITS
 from lutgen.gateware.network import NetworkCore
 from lutgen.gateware.verilog import convert
 from lutgen.model import LutLinear, Model, digest
-from lutgen.model.plan import FOLD_FIELDS, Fold, default_fold, plan
+from lutgen.model.plan import FOLD_FIELDS, Fold, default_fold, default_input_lanes, plan
 from lutgen.numeric import Format, Grid, as_int, ceil_div
+from lutgen.spec.encoder import DigitSpec
 from lutgen.spec.linear import LAYER_METRICS, LinearSpec, acc_format, format_acc_format
 from lutgen.spec.network import NetworkSpec, PortSpec, Stage
 
@@ -272,7 +273,7 @@ def build_loadable(
         as_int(output_bits, "Output bits", low=2, high=16)
     features = codebooks * subvec
     if metric == "digit":
-        digits = ceil_div(element.bits, max(1, (centroids - 1).bit_length()))
+        digits = DigitSpec(element, centroids).digits
         if codebooks % digits:
             raise ValueError(
                 f"Codebooks of a digit layer must be a multiple of {digits}, the digits of an "
@@ -304,7 +305,7 @@ def build_loadable(
         **fold,
     )
     if input_lanes is None:
-        input_lanes = min(features, 4 // ceil_div(element.bits, 8))
+        input_lanes = default_input_lanes(features, element)
     spec = NetworkSpec(
         name, PortSpec(features, element, input_lanes), (Stage("layer", "lut_linear", layer),)
     )

@@ -50,11 +50,6 @@ class Loader(wiring.Component):
         members |= {f"load_{name}": Out(LoadPort(depth, width)) for name, depth, width in rams}
         super().__init__(members)
 
-    @property
-    def words(self) -> int:
-        """Words of an image."""
-        return sum(d * ceil_div(w, LOAD_WORD_BITS) for _, d, w in self.rams)
-
     def elaborate(self, platform):
         m = Module()
         words_per_row = [ceil_div(width, LOAD_WORD_BITS) for _, _, width in self.rams]

@@ -1,6 +1,7 @@
 """A whole LUT network: its input, its nodes in topological order, and the checks between them."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,12 @@ class Model:
         self.wires()
 
     def wires(self) -> dict[str, Wire]:
-        """What every node, and ``input``, gives; checks the whole network on the way."""
+        """What every node, and ``input``, gives."""
+        return self._wires
+
+    @cached_property
+    def _wires(self) -> dict[str, Wire]:
+        """See `wires`; checks the whole network, contents of arrays included, on the way."""
         if not NAME.match(self.name):
             raise LutgenError(
                 f"field 'name': must be letters, digits and underscores, not {self.name!r}"

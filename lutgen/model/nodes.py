@@ -128,7 +128,7 @@ class Fields:
             raise self.fail(key, f"must be a list of 1 to 3 positive integers, not {value!r:.40}")
         return tuple(value)
 
-    def activation(self, where: str | None = None) -> Activation:
+    def activation(self) -> Activation:
         """The fields ``bits``, ``signed``, ``scale`` of this object."""
         return Activation(self.integer("bits", 2, 16), self.flag("signed"), self.positive("scale"))
 

@@ -9,12 +9,12 @@ import numpy as np
 from lutgen.errors import LutgenError
 from lutgen.model.network import Model
 from lutgen.model.nodes import Argmax, Flatten, LutLinear
-from lutgen.numeric import ceil_div
+from lutgen.numeric import Format, ceil_div
 from lutgen.spec.argmax import ArgmaxSpec
 from lutgen.spec.linear import LinearSpec
 from lutgen.spec.network import NetworkSpec, PortSpec, Stage
 
-__all__ = ["FOLD_FIELDS", "Fold", "default_fold", "plan"]
+__all__ = ["FOLD_FIELDS", "Fold", "default_fold", "default_input_lanes", "plan"]
 
 FOLD_FIELDS = ("lanes", "fan_in", "encoder_centroids", "encoder_dims")
 
@@ -71,6 +71,11 @@ def default_fold(
     }
 
 
+def default_input_lanes(elements: int, element: Format) -> int:
+    """Elements of an input beat where nobody asked for a number: up to 4 bytes of them."""
+    return min(elements, 4 // ceil_div(element.bits, 8))
+
+
 def plan(
     model: Model,
     *,
@@ -114,7 +119,7 @@ def plan(
     elements = int(np.prod(model.shape))
     element = model.input.format
     if input_lanes is None:
-        input_lanes = min(elements, 4 // ceil_div(element.bits, 8))
+        input_lanes = default_input_lanes(elements, element)
     port = PortSpec(elements, element, input_lanes)
     lanes = input_lanes
     stages: list[Stage] = []

@@ -55,11 +55,6 @@ class Stage:
     spec: LinearSpec | ArgmaxSpec
 
     @property
-    def i_elements(self) -> int:
-        """Elements of a sample that go in."""
-        return self.spec.in_features if isinstance(self.spec, LinearSpec) else self.spec.elements
-
-    @property
     def o_elements(self) -> int:
         """Elements of a sample that come out."""
         return self.spec.out_features if isinstance(self.spec, LinearSpec) else 1
@@ -98,11 +93,6 @@ class NetworkSpec:
         """The stream of results."""
         last = self.stages[-1]
         return PortSpec(last.o_elements, last.spec.result, last.o_lanes)
-
-    @property
-    def loadable(self) -> bool:
-        """Whether the memories are filled through the load stream."""
-        return any(isinstance(s.spec, LinearSpec) and s.spec.memory == "ram" for s in self.stages)
 
     def i_lanes(self, number: int) -> int:
         """Elements of a beat that arrives at stage ``number``."""
