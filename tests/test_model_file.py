@@ -229,8 +229,8 @@ MANIFESTS = {
         "node 'fc1', field 'inputs': must name 1 node, not 2",
     ),
     "unused": (
-        lambda m: m["nodes"][-1].update(inputs=["input"]),
-        "node 'fc1', field 'inputs': names 'input', which ",
+        lambda m: m["nodes"].append({"name": "spare", "op": "flatten", "inputs": ["fc0"]}),
+        "node 'fc1', field 'name': no later node uses its result",
     ),
     "node name": (
         lambda m: m["nodes"][-1].update(name="../x"),

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from lutgen.errors import LutgenError
 from lutgen.files import reason, write_with
+from lutgen.model.base import NAME, Arrays, Fields, Node
 from lutgen.model.network import Model
-from lutgen.model.nodes import NAME, OPS, Arrays, Fields, Node
+from lutgen.model.nodes import OPS
 
 __all__ = ["FORMAT", "VERSION", "digest", "load", "save"]
 

@@ -1,12 +1,14 @@
 """Golden inference: composes the blocks' integer references into a network (design section 3)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lutgen.model.nodes import Activation, Argmax, Flatten, LutLinear, Node
+from lutgen.model.base import Node, Wire
+from lutgen.model.lookup import LutConv2d, LutLinear
+from lutgen.model.nodes import Add, Argmax, AvgPool2d, Flatten, Map, MaxPool2d
 from lutgen.numeric import Int64Array
 
 if TYPE_CHECKING:
@@ -14,34 +16,86 @@ if TYPE_CHECKING:
 
 __all__ = ["predict", "run"]
 
+CHUNK = 1 << 23  # elements of all nodes' results that are computed at once, 8 bytes each
 
-def _linear(node: LutLinear, x: Int64Array, wire: Activation | None) -> Int64Array:
-    assert wire is not None  # the model's checks have seen to it
-    return node.spec(wire.format).compute(x, node.codebooks, node.table, node.bias)
-
-
-def _flatten(node: Flatten, x: Int64Array, wire: Activation | None) -> Int64Array:
-    return x
+# What computes a node: arrays ``[batch, *shape]`` and the wires that they come on, one for each of
+# its inputs, to an array of as many samples.
 
 
-def _argmax(node: Argmax, x: Int64Array, wire: Activation | None) -> Int64Array:
-    return np.asarray(x.argmax(axis=1)[:, None], dtype=np.int64)
+def _linear(node: LutLinear, xs: Sequence[Int64Array], wires: Sequence[Wire]) -> Int64Array:
+    (x,), (wire,) = xs, wires
+    spec = node.spec(node.activation(wire).format)
+    return spec.compute(x.reshape(len(x), -1), node.codebooks, node.table, node.bias)
 
 
-COMPUTE: dict[type[Node], Callable[[Any, Int64Array, Activation | None], Int64Array]] = {
+def _conv(node: LutConv2d, xs: Sequence[Int64Array], wires: Sequence[Wire]) -> Int64Array:
+    return node.spec(wires[0]).compute(xs[0], node.codebooks, node.table, node.bias)
+
+
+def _pool(
+    node: MaxPool2d | AvgPool2d, xs: Sequence[Int64Array], wires: Sequence[Wire]
+) -> Int64Array:
+    return node.spec(wires[0]).compute(xs[0])
+
+
+def _add(node: Add, xs: Sequence[Int64Array], wires: Sequence[Wire]) -> Int64Array:
+    return node.spec(wires).compute(xs)
+
+
+def _map(node: Map, xs: Sequence[Int64Array], wires: Sequence[Wire]) -> Int64Array:
+    return node.spec(wires[0]).compute(xs[0], node.map)
+
+
+def _flatten(node: Flatten, xs: Sequence[Int64Array], wires: Sequence[Wire]) -> Int64Array:
+    return xs[0]
+
+
+def _argmax(node: Argmax, xs: Sequence[Int64Array], wires: Sequence[Wire]) -> Int64Array:
+    flat = xs[0].reshape(len(xs[0]), -1)
+    return np.asarray(flat.argmax(axis=1)[:, None], dtype=np.int64)
+
+
+COMPUTE: dict[type[Node], Callable[[Any, Sequence[Int64Array], Sequence[Wire]], Int64Array]] = {
     LutLinear: _linear,
+    LutConv2d: _conv,
+    MaxPool2d: _pool,
+    AvgPool2d: _pool,
+    Add: _add,
+    Map: _map,
     Flatten: _flatten,
     Argmax: _argmax,
 }
 
 
+def _chunks(model: "Model", samples: int, most: int) -> Iterator[slice]:
+    """Parts of so many samples that the results of all nodes together stay small."""
+    wires = model.wires().values()
+    step = max(1, min(most, CHUNK // sum(wire.size for wire in wires)))
+    return (slice(start, start + step) for start in range(0, samples, step))
+
+
+def _run(model: "Model", q: Int64Array) -> dict[str, Int64Array]:
+    """`run` on all samples at once."""
+    wires = model.wires()
+    results = {"input": q.reshape(len(q), -1)}
+    for node in model.nodes:
+        sources = [wires[name] for name in node.inputs]
+        xs = [
+            results[name].reshape(len(q), *wire.shape)
+            for name, wire in zip(node.inputs, sources, strict=True)
+        ]
+        results[node.name] = COMPUTE[type(node)](node, xs, sources).reshape(len(q), -1)
+    return results
+
+
 def run(model: "Model", q: NDArray[np.integer]) -> dict[str, Int64Array]:
     """Every node's result, flat ``[batch, elements]``, on input integers ``[batch, *shape]``."""
+    data = np.asarray(q, dtype=np.int64)
     wires = model.wires()
-    results = {"input": np.asarray(q, dtype=np.int64).reshape(len(q), -1)}
-    for node in model.nodes:
-        (source,) = node.inputs
-        results[node.name] = COMPUTE[type(node)](node, results[source], wires[source].activation)
+    results = {name: np.empty((len(data), wire.size), np.int64) for name, wire in wires.items()}
+    for part in _chunks(model, len(data), len(data)):
+        for name, result in _run(model, data[part]).items():
+            results[name][part] = result
     return results
 
 
@@ -51,9 +105,7 @@ def predict(model: "Model", x: ArrayLike, *, batch: int = 1024) -> "Prediction":
 
     samples = np.asarray(x)
     name = model.outputs_node.name
-    parts = [
-        run(model, model.quantise(samples[start : start + batch]))[name]
-        for start in range(0, len(samples), batch)
-    ]
-    outputs = np.concatenate(parts) if parts else np.empty((0, model.classes), dtype=np.int64)
+    outputs = np.empty((len(samples), model.classes), dtype=np.int64)
+    for part in _chunks(model, len(samples), batch):
+        outputs[part] = _run(model, model.quantise(samples[part]))[name]
     return Prediction(outputs, outputs.argmax(axis=1).astype(np.int64))

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from lutgen.errors import LutgenError
 from lutgen.model import golden
-from lutgen.model.nodes import NAME, OPS, Activation, Argmax, Node, Shape
+from lutgen.model.base import NAME, Activation, Node, Shape, Wire
+from lutgen.model.nodes import OPS, Argmax
 from lutgen.numeric import Int64Array, quantise
 
 __all__ = ["Model", "Prediction", "Wire"]
@@ -29,14 +30,6 @@ class Prediction:
 
     outputs: Int64Array
     classes: Int64Array
-
-
-@dataclass(frozen=True)
-class Wire:
-    """Shape and format of what a node gives; ``activation`` is None for accumulators, classes."""
-
-    shape: Shape
-    activation: Activation | None
 
 
 @dataclass(frozen=True)
@@ -85,7 +78,7 @@ class Model:
         if not self.nodes:
             raise LutgenError("field 'nodes': must hold at least one node")
         wires = {"input": Wire(self.shape, self.input)}
-        users: dict[str, str] = {}
+        used: set[str] = set()
         for node in self.nodes:
             if type(node) not in OPS.values():
                 raise node.fail("field 'op'", f"must be one of {', '.join(OPS)}")
@@ -93,16 +86,15 @@ class Model:
                 raise node.fail("field 'name'", "must be letters, digits and underscores")
             if node.name in wires:
                 raise node.fail("field 'name'", "is used twice")
-            if len(node.inputs) != 1:
-                raise node.fail("field 'inputs'", f"must name 1 node, not {len(node.inputs)}")
-            (source,) = node.inputs
-            if source not in wires:
-                raise node.fail("field 'inputs'", f"names {source!r}, which no earlier node has")
-            if source in users:
-                raise node.fail("field 'inputs'", f"names {source!r}, which {users[source]!r} uses")
-            users[source] = node.name
-            wires[node.name] = Wire(*node.infer(wires[source].shape, wires[source].activation))
-        for unused in [n for n in wires if n not in users][:-1]:
+            node.check_inputs()
+            for source in node.inputs:
+                if source not in wires:
+                    raise node.fail(
+                        "field 'inputs'", f"names {source!r}, which no earlier node has"
+                    )
+            used.update(node.inputs)
+            wires[node.name] = node.infer([wires[source] for source in node.inputs])
+        for unused in [n for n in wires if n not in used][:-1]:
             raise LutgenError(f"node {unused!r}, field 'name': no later node uses its result")
         return wires
 
@@ -117,7 +109,7 @@ class Model:
     @property
     def classes(self) -> int:
         """How many outputs, and so classes, there are."""
-        return int(np.prod(self.wires()[self.outputs_node.name].shape))
+        return self.wires()[self.outputs_node.name].size
 
     def quantise(self, x: ArrayLike) -> Int64Array:
         """Samples in the data set's units to input integers ``[batch, *shape]``.

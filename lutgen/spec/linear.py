@@ -1,9 +1,11 @@
 """A lookup layer on a vector: encoders, tables, accumulators, requantiser, and their fold."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from lutgen.numeric import Format, Grid, Int64Array, as_int, ceil_div, clog2, format_for
 from lutgen.spec.distance import METRICS
@@ -11,7 +13,7 @@ from lutgen.spec.encoder import DigitSpec, EncoderSpec, narrowest
 from lutgen.spec.matcher import BankSpec, RequantiserSpec, TreeSpec
 from lutgen.spec.stream import RegrouperSpec
 
-__all__ = ["LAYER_METRICS", "LinearSpec", "acc_format", "format_acc_format"]
+__all__ = ["LAYER_METRICS", "LinearSpec", "acc_format", "format_acc_format", "sum_lookups"]
 
 LAYER_METRICS = (*METRICS, "digit")
 
@@ -38,6 +40,28 @@ def format_acc_format(codebooks: int, grid: Grid) -> Format:
     """
     width = format_for(min(codebooks * grid.low, -1), codebooks * grid.high).bits
     return Format(width + 1, True)
+
+
+def sum_lookups(
+    lookups: Iterable[tuple[NDArray[np.signedinteger[Any]], Int64Array]],
+) -> NDArray[np.signedinteger[Any]]:
+    """Sums of table rows over lookups, ``[batch, n]``, in the dtype of the rows.
+
+    Parameters
+    ----------
+    lookups : iterable of pairs
+        At least one pair of the rows ``[c, n]`` of a table and the indices ``[batch]`` into them;
+        the dtype of the rows must hold the sums.
+    """
+    each = iter(lookups)
+    rows, column = next(each)
+    total = rows[column]
+    picked = np.empty_like(total)
+    for rows, column in each:
+        # "clip" spares take() a second buffer; indices are in range by construction.
+        np.take(rows, column, axis=0, out=picked, mode="clip")
+        total += picked
+    return total
 
 
 @dataclass(frozen=True)
@@ -157,17 +181,10 @@ class LinearSpec:
     def accumulate(self, indices: ArrayLike, table: ArrayLike, bias: ArrayLike) -> Int64Array:
         """Accumulators ``[batch, N]`` of indices ``[batch, g]``, int64; arrays as in `compute`."""
         values = self.grid.decode(table)
-        reach = int(np.abs(values).max(axis=(1, 2)).sum()) + int(np.abs(bias).max())
-        rows = values.astype(narrowest(self.grid.low, self.grid.high))
+        reach = int(np.abs(values).max(axis=(1, 2)).sum())
+        rows = values.astype(narrowest(-reach, reach))
         columns = np.ascontiguousarray(np.asarray(indices).T)
-        total = np.empty((columns.shape[1], self.out_features), dtype=narrowest(-reach, reach))
-        total[:] = np.asarray(bias)
-        picked = np.empty(total.shape, dtype=rows.dtype)
-        for g, column in enumerate(columns):
-            # "clip" spares take() a second buffer; indices are in range by construction.
-            np.take(rows[g], column, axis=0, out=picked, mode="clip")
-            total += picked
-        return total.astype(np.int64)
+        return sum_lookups(zip(rows, columns, strict=True)) + np.asarray(bias, dtype=np.int64)
 
     def compute(
         self, x: ArrayLike, codebooks: ArrayLike | None, table: ArrayLike, bias: ArrayLike
