@@ -260,7 +260,7 @@ class LutConv2d(LutLayer):
         order = fields.take("order", "hwc") if pixel else fields.choice("order", ORDERS)
         if pixel and order != "hwc":
             raise fields.fail(
-                "order", f"must be hwc, or absent, for encode 'pixel', not {order!r:.40}"
+                "order", f"must be hwc or absent for encode 'pixel', not {order!r:.40}"
             )
         return cls(
             name=name,

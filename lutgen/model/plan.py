@@ -138,7 +138,7 @@ def plan(
             count = int(np.prod(wires[node.inputs[0]].shape))
             spec = ArgmaxSpec(count, stages[-1].spec.result if stages else element, lanes)
             lanes = 1
-        else:
+        else:  # joins among them: without them every network is a chain
             raise node.fail("field 'op'", f"{node.op} can't be built into a network core")
         stages.append(Stage(node.name, node.op, spec))
     if not stages:
