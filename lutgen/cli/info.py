@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lutgen.cli import common
 from lutgen.errors import LutgenError
 from lutgen.files import reason
+from lutgen.numeric import ceil_div
 
 if TYPE_CHECKING:
     from lutgen.model import Model
@@ -67,19 +68,20 @@ def contract_of(path: Path) -> dict[str, Any]:
 
 def describe(model: "Model") -> dict[str, Any]:
     """A model as JSON data."""
-    from lutgen.model import LutLinear, digest
+    from lutgen.model import LutLayer, Map, digest
 
     wires = model.wires()
     nodes = []
     for node in model.nodes:
         entry = {**node.to_manifest(), "shape": list(wires[node.name].shape)}
-        if isinstance(node, LutLinear):
+        source = wires[node.inputs[0]].activation
+        if isinstance(node, LutLayer) and source is not None:
             books = node.codebooks
-            entry["codebooks"] = node.table.shape[0]
+            entry["codebooks"] = node.table.shape[-3]
             entry["table_memory_bits"] = node.table.size * node.grid.bits
-            wire = wires[node.inputs[0]].activation
-            width = wire.bits if wire else 0
-            entry["codebook_memory_bits"] = 0 if books is None else books.size * width
+            entry["codebook_memory_bits"] = 0 if books is None else books.size * source.bits
+        elif isinstance(node, Map):
+            entry["table_memory_bits"] = node.map.size * node.output.bits
         nodes.append(entry)
     return {
         "name": model.name,
@@ -90,32 +92,45 @@ def describe(model: "Model") -> dict[str, Any]:
     }
 
 
+def kind_of(activation: dict[str, Any]) -> str:
+    """An integer format in a word."""
+    return f"{'int' if activation['signed'] else 'uint'}{activation['bits']}"
+
+
+def columns_of(node: dict[str, Any], before: str) -> dict[str, object]:
+    """A node's row of the table; ``before`` is the name of the node before it."""
+    output, grid = node.get("output"), node.get("grid")
+    kernel = None
+    if "kernel" in node:
+        kernel = "{}x{}/{}x{}".format(*node["kernel"], *node["stride"])
+    sizes = {}
+    for what in ("table", "codebook"):
+        bits = node.get(f"{what}_memory_bits")
+        sizes[f"{what} bytes"] = None if bits is None else ceil_div(bits, 8)
+    return {
+        "node": node["name"],
+        "op": node["op"],
+        "inputs": None if node["inputs"] == [before] else " ".join(node["inputs"]),
+        "shape": "x".join(map(str, node["shape"])),
+        "output": kind_of(output) if output else None,
+        "kernel": kernel,
+        **{key: node.get(key) for key in ("encode", "codebooks", "subvec", "centroids", "metric")},
+        "table": f"{grid['kind']}{grid['bits']}" if grid else None,
+        "shift": node.get("shift"),
+        **sizes,
+    }
+
+
 def show(data: dict[str, Any]) -> None:
-    """A model as a table."""
+    """A model as a table, without the columns that no node fills."""
     source = data["input"]
-    kind = f"{'int' if source['signed'] else 'uint'}{source['bits']}"
     print(f"model     {data['name']}, {data['sha256']}")
-    print(f"input     {'x'.join(map(str, source['shape']))} {kind}, scale {source['scale']:g}")
-    rows: list[list[object]] = []
-    for node in data["nodes"]:
-        output = node.get("output")
-        form = f"{'int' if output['signed'] else 'uint'}{output['bits']}" if output else None
-        grid = node.get("grid")
-        rows.append(
-            [
-                *(node["name"], node["op"], "x".join(map(str, node["shape"])), form),
-                *(node.get(key) for key in ("codebooks", "subvec", "centroids", "metric")),
-                f"{grid['kind']}{grid['bits']}" if grid else None,
-                *(node.get(key) for key in ("shift", "table_memory_bits", "codebook_memory_bits")),
-            ]
-        )
-    common.print_table(
-        (
-            *("node", "op", "shape", "output", "codebooks", "subvec", "centroids", "metric"),
-            *("table", "shift", "table bits", "codebook bits"),
-        ),
-        rows,
-    )
+    shape = "x".join(map(str, source["shape"]))
+    print(f"input     {shape} {kind_of(source)}, scale {source['scale']:g}")
+    names = ["input", *(node["name"] for node in data["nodes"])]
+    rows = [columns_of(*pair) for pair in zip(data["nodes"], names, strict=False)]
+    headers = [key for key in rows[0] if any(row[key] is not None for row in rows)]
+    common.print_table(headers, [[row[key] for key in headers] for row in rows])
     accuracy = data["provenance"].get("accuracy")
     for name, value in accuracy.items() if isinstance(accuracy, dict) else ():
         if isinstance(value, int | float):
