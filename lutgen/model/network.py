@@ -141,6 +141,7 @@ class Model:
         x : array ``[sample, ...]``
             In the data set's own units; one sample has as many elements as the input.
         batch : int
-            Samples computed at once; bounds the memory, changes nothing else.
+            The most samples computed at once, fewer where images are large; bounds the memory,
+            changes nothing else.
         """
         return golden.predict(self, x, batch=batch)
