@@ -12,7 +12,8 @@ from typing import Any
 from lutgen.errors import LutgenError
 from lutgen.files import reason
 from lutgen.train.floatnet import Flatten, FloatNet
-from lutgen.train.onnx_nodes import OPERATORS, STANDARD, Converter, Value, axes_turned
+from lutgen.train.onnx_graph import STANDARD, Value
+from lutgen.train.onnx_nodes import Converter
 
 __all__ = ["import_onnx"]
 
@@ -153,14 +154,13 @@ def _input(onnx: Any, file: Path, graph: Any) -> tuple[str, int | None, tuple[in
     name = inputs[0].name
     where = f"{file}: the input {name!r}"
     kind = inputs[0].type.tensor_type
-    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
-    if not inputs[0].type.HasField("tensor_type") or kind.elem_type not in floats:
-        have = (
-            onnx.TensorProto.DataType.Name(kind.elem_type)
-            if kind.elem_type in range(len(onnx.TensorProto.DataType.values()))
-            else "of an unknown type"
-        )
-        raise LutgenError(f"{where} is {have.lower()}, must be float; export it with a float input")
+    types = onnx.TensorProto
+    if kind.elem_type not in (types.FLOAT, types.FLOAT16, types.DOUBLE):
+        try:
+            have = types.DataType.Name(kind.elem_type).lower()
+        except ValueError:
+            have = "of an unknown type"
+        raise LutgenError(f"{where} is {have}, must be float; export it with a float input")
     if not kind.HasField("shape"):
         raise LutgenError(f"{where} has no shape; export it with fixed sizes but for the batch")
     sizes = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
@@ -242,7 +242,7 @@ def _image(nodes: list[Any], source: str, dims: tuple[int, ...]) -> Value:
                 names.add(node.output[0])
             else:
                 users.append(node)
-    turned = all(x.op_type == "Transpose" and axes_turned(x) == (0, 3, 1, 2) for x in users)
+    turned = all(x.op_type == "Transpose" and _axes(x) == (0, 3, 1, 2) for x in users)
     flat = all(x.op_type in ("Flatten", "Reshape") for x in users)
     few = (1, 3, 4)
     if users and (turned or (flat and dims[2] in few and dims[0] not in few)):
@@ -250,12 +250,17 @@ def _image(nodes: list[Any], source: str, dims: tuple[int, ...]) -> Value:
     return Value("input", dims, "chw")
 
 
+def _axes(node: Any) -> tuple[int, ...]:
+    """The order of axes that a Transpose names."""
+    return tuple(int(n) for a in node.attribute if a.name == "perm" for n in a.ints)
+
+
 def _tensors(graph: Any, nodes: list[Any]) -> Iterator[Any]:
     """All constants that the nodes read."""
     read = {name for node in nodes for name in node.input}
     yield from (tensor for tensor in graph.initializer if tensor.name in read)
     for node in nodes:
-        if node.op_type in OPERATORS:
+        if node.op_type == "Constant":
             yield from (a.t for a in node.attribute if a.HasField("t"))
 
 
