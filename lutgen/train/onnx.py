@@ -109,15 +109,34 @@ def _read(onnx: Any, file: Path) -> Any:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
+        readable = all(isinstance(text, str) for text in _texts(model))
     except DecodeError:
+        readable = False
+    if not readable:
         raise LutgenError(
             f"{file}: is no ONNX file, or is damaged or cut short; copy or export it again"
-        ) from None
+        )
     if not model.opset_import or not model.graph.node:
         raise LutgenError(
             f"{file}: holds no ONNX network, or is cut short; copy or export it again"
         )
     return model
+
+
+def _texts(model: Any) -> Iterator[str | bytes]:
+    """All names of the file; protobuf leaves those as bytes that are not UTF-8."""
+    yield from (x.domain for x in model.opset_import)
+    for info in (*model.graph.input, *model.graph.output):
+        yield info.name
+        yield from (dim.dim_param for dim in info.type.tensor_type.shape.dim)
+    tensors = list(model.graph.initializer)
+    for node in model.graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+        tensors += [attribute.t for attribute in node.attribute]
+    for tensor in tensors:
+        yield tensor.name
+        yield from (text for x in tensor.external_data for text in (x.key, x.value))
 
 
 def _opset(onnx: Any, file: Path, model: Any) -> int:
