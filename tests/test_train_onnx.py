@@ -1044,14 +1044,13 @@ def test_graphs(tmp_path):
     model = fine().model()
     model.graph.sparse_initializer.add().dims.append(3)
     refuses(tmp_path, model, ": holds sparse weights; export them dense")
-    model = fine().model()
-    model.graph.initializer[0].raw_data = b"short"
-    refuses(
-        tmp_path,
-        model,
-        ": 1 node can't be converted: 'fc' (Gemm): the constant 'fc_1' can't be read - "
-        "the file is damaged; export it again",
-    )
+    for field, value in (("raw_data", b"short"), ("data_type", 98), ("dims", -1)):
+        model = fine().model()
+        if field == "dims":
+            model.graph.initializer[0].dims[0] = value
+        else:
+            setattr(model.graph.initializer[0], field, value)
+        refuses_node(tmp_path, model, f"'fc' (Gemm): the constant 'fc_1' can't be read - {DAMAGED}")
 
 
 # Weights outside the file.

@@ -300,6 +300,8 @@ class Walk:
 
     def _array(self, tensor: Any, name: str) -> Constant:
         try:
+            if any(size < 0 for size in tensor.dims):
+                raise ValueError("a negative size")  # which numpy would work out itself
             result: Constant = np.asarray(self.onnx.numpy_helper.to_array(tensor))
         except (ValueError, TypeError, KeyError, OverflowError, NotImplementedError):
             raise RefusalError(f"the constant {name!r} can't be read", DAMAGED) from None
