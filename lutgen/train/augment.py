@@ -1,56 +1,60 @@
 """What is done to inputs in training so that networks do not learn them by heart."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lutgen.numeric import Format, quantise
+from lutgen.numeric import Format
 
-__all__ = ["Augment", "reach"]
+__all__ = ["Augment"]
 
 Array = NDArray[Any]
 
-PIXELS_A_STEP = 16  # sides shorter than this do not shift: a pixel of an 8x8 digit is a stroke
 
-
-def reach(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """How many rows and columns samples of that shape shift by at most; nothing but for images."""
-    return tuple(n // PIXELS_A_STEP for n in shape[:2]) if len(shape) == 3 else ()
-
-
+@dataclass(frozen=True)
 class Augment:
-    """Shifts images by a little, and adds noise.
+    """Changes every sample of a batch in its own way.
 
     Parameters
     ----------
-    shape : tuple of int
-        Of one sample; only images, ``(H, W, C)``, shift: by up to a pixel for every 16 of a side.
-    fmt : Format or None
-        Of the inputs; None for real ones.
+    flip : bool
+        Whether every other image is mirrored left to right.
+    shift : int
+        Images move by up to so many rows and columns; what comes in is 0.
     noise : float
         Standard deviation of the noise, in inputs' units.
     """
 
-    def __init__(self, shape: tuple[int, ...], fmt: Format | None, noise: float):
-        self.shape, self.fmt, self.noise = shape, fmt, noise
-        self.reach = reach(shape)
+    flip: bool = False
+    shift: int = 0
+    noise: float = 0.0
 
-    def __call__(self, q: Array, rng: np.random.Generator) -> Array:
-        """A batch ``[batch, K]``, all shifted alike, each with noise of its own."""
-        if any(self.reach):
-            steps = [int(rng.integers(-n, n + 1)) for n in self.reach]
-            q = shifted(q.reshape(len(q), *self.shape), steps).reshape(len(q), -1)
-        added = q + np.float32(self.noise) * rng.standard_normal(q.shape, dtype=np.float32)
-        if self.fmt is None:
-            return np.asarray(added, dtype=q.dtype)
-        return quantise(added, 1.0, self.fmt).astype(q.dtype)
+    def __post_init__(self) -> None:
+        if self.shift < 0 or self.noise < 0:
+            raise ValueError("Shift and noise of an augmentation must not be negative")
 
+    def __call__(self, x: Array, rng: np.random.Generator, fmt: Format | None = None) -> Array:
+        """A batch ``[batch, H, W, C]`` or ``[batch, K]``; ``fmt`` is the format of integers."""
+        if x.ndim == 4 and (self.flip or self.shift):
+            x = self._moved(x, rng)
+        if not self.noise:
+            return x
+        added = x + np.float32(self.noise) * rng.standard_normal(x.shape, dtype=np.float32)
+        if fmt is None:
+            return added
+        return np.clip(np.floor(added + np.float32(0.5)), fmt.low, fmt.high)
 
-def shifted(images: Array, steps: list[int]) -> Array:
-    """Images ``[batch, H, W, C]`` moved by that many rows and columns; what comes in is 0."""
-    result = np.roll(images, steps, axis=(1, 2))
-    for axis, step in zip((1, 2), steps, strict=True):
-        gone = slice(0, step) if step >= 0 else slice(step, None)
-        result[(slice(None),) * axis + (gone,)] = 0
-    return result
+    def _moved(self, x: Array, rng: np.random.Generator) -> Array:
+        batch, height, width = x.shape[:3]
+        s = self.shift
+        mirrored = rng.random(batch) < (0.5 if self.flip else 0.0)
+        down, right = rng.integers(0, 2 * s + 1, size=(2, batch))
+        padded = np.zeros((batch, height + 2 * s, width + 2 * s, x.shape[3]), dtype=x.dtype)
+        padded[:, s : s + height, s : s + width] = x
+        result = np.empty_like(x)
+        for i in range(batch):
+            part = padded[i, down[i] : down[i] + height, right[i] : right[i] + width]
+            result[i] = part[:, ::-1] if mirrored[i] else part
+        return result

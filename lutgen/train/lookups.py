@@ -1,0 +1,424 @@
+"""Lookup layers in training: float parameters outside, the integers of the exported model inside.
+
+The forward pass computes with the very integers that `integers` gives to the model file, so that
+training measures what the model will predict. The backward pass goes straight through rounding and
+through the choice of centroids. Activations are integers held in float32, ``[C, batch, H, W]`` or
+``[K, batch]``; all sums stay below 2^24 or are formed in float64, and so are exact.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutgen.numeric import Format, Int64Array, ceil_div, quantise
+from lutgen.spec import DigitSpec
+from lutgen.train.conv import Rows
+from lutgen.train.nearest import EXACT, nearest
+from lutgen.train.optim import Float32Array
+
+__all__ = ["Digits", "Integers", "Lookup", "Vectors", "reachable"]
+
+
+@dataclass(frozen=True)
+class Integers:
+    """The arrays of one node.
+
+    Attributes
+    ----------
+    matrix : float array ``[taps, rows, n]``
+        Integers that the placed inputs are multiplied with: of `Vectors` the table, one row per
+        centroid; of `Digits` the weights.
+    bias : int64 array ``[n]``
+    codebooks : int64 array ``[g, c, v]`` or None
+    """
+
+    matrix: NDArray[Any]
+    bias: Int64Array
+    codebooks: Int64Array | None
+
+
+@dataclass
+class Pass:
+    """What the forward pass keeps for the backward one."""
+
+    shape: tuple[int, ...]  # of the inputs
+    q: Float32Array  # the inputs
+    placed: list[Float32Array]  # as `Rows.product` took them
+    acc: Float32Array  # accumulators [n, ...]
+
+
+class Lookup:
+    """One layer of products, as lookups.
+
+    Parameters
+    ----------
+    weight : float32 array ``[taps, K, n]``
+    bias : float32 array ``[n]``
+        In real units.
+    rows : Rows
+        How inputs become rows.
+    element : Format
+        Of the input activations.
+    in_scale : float
+        Real value of an input of 1.
+    table_bits : int
+
+    Attributes
+    ----------
+    table_scale : float
+        Real value of 1 in tables, bias and accumulators. Set with the shift by `lutgen.train.scales`.
+    shift : int
+        Of the requantiser; 0 where the accumulators are the result.
+    output : Format or None
+        Of the results; None where the accumulators are.
+    """
+
+    metric = "digit"
+
+    def __init__(
+        self,
+        weight: Float32Array,
+        bias: Float32Array,
+        rows: Rows,
+        element: Format,
+        in_scale: float,
+        table_bits: int,
+    ):
+        self.weight = np.array(weight, dtype=np.float32)
+        self.bias = np.array(bias, dtype=np.float32)
+        self.rows, self.element, self.in_scale = rows, element, in_scale
+        self.table = Format(table_bits, True)
+        self.table_scale = 1.0
+        self.shift = 0
+        self.output: Format | None = None
+
+    @property
+    def out_scale(self) -> float:
+        """Real value of a result of 1."""
+        return self.table_scale * float(1 << self.shift)
+
+    @property
+    def outputs(self) -> int:
+        """n, results of one row."""
+        return len(self.bias)
+
+    @property
+    def parameters(self) -> dict[str, Float32Array]:
+        """The trained arrays by name; updated in place."""
+        return {"weight": self.weight, "bias": self.bias}
+
+    def largest(self) -> float:
+        """The greatest magnitude of a table entry, in real units."""
+        raise NotImplementedError
+
+    def integers(self) -> Integers:
+        """The arrays of the node, from the parameters and the scales."""
+        raise NotImplementedError
+
+    def place(self, q: Float32Array, ints: Integers) -> list[Float32Array]:
+        """Inputs as `Rows.product` takes them."""
+        raise NotImplementedError
+
+    def accumulate(self, q: Float32Array, ints: Integers) -> Float32Array:
+        """Accumulators ``[n, ...]`` of integer inputs."""
+        return self.forward(q, ints).acc
+
+    def forward(
+        self, q: Float32Array, ints: Integers, placed: list[Float32Array] | None = None
+    ) -> Pass:
+        """Accumulators, and what `backward` needs; ``placed`` is what `place` gave, if known."""
+        if placed is None:
+            placed = self.place(q, ints)
+        matrix = ints.matrix
+        if matrix.dtype == np.float64:
+            wide: Any = [x.astype(np.float64) for x in placed]
+            acc = self.rows.product(matrix, wide, q.shape)
+        else:
+            acc = self.rows.product(matrix, placed, q.shape)
+        acc += ints.bias.astype(acc.dtype).reshape(-1, *[1] * (acc.ndim - 1))
+        return Pass(q.shape, q, placed, acc)
+
+    def backward(
+        self, kept: Pass, gradient: Float32Array, beta: float, wanted: bool
+    ) -> tuple[float, dict[str, Float32Array], Float32Array | None]:
+        """The reconstruction loss, raw gradients (see `finish`), and that by the inputs if
+        ``wanted``.
+
+        Parameters
+        ----------
+        gradient : float32 array ``[n, ...]``
+            Of the task's loss by the layer's real results.
+        beta : float
+            Weight of the reconstruction terms
+            ``mean((stopgrad(Q) - S)^2) + mean((Q - stopgrad(S))^2)``, over the variance of S.
+        """
+        raise NotImplementedError
+
+    def finish(self, raw: dict[str, Float32Array]) -> dict[str, Float32Array]:
+        """Gradients by the parameters, from the sum of raw ones over a batch's parts."""
+        return raw
+
+    def settle(self) -> None:
+        """Brings parameters back into their range after a step."""
+
+    def rescale(self, in_scale: float) -> None:
+        """Takes inputs of another scale from now on; what stands for the same real inputs stays."""
+        self.in_scale = in_scale
+
+    def ideal(self, q: Float32Array) -> Float32Array:
+        """Real results ``[n, ...]`` if tables were not rounded or clipped."""
+        raise NotImplementedError
+
+    def _biased(self, y: Float32Array) -> Float32Array:
+        y += self.bias.reshape(-1, *[1] * (y.ndim - 1))
+        return y
+
+    def _bias(self) -> Int64Array:
+        return quantise(self.bias, self.table_scale, Format(32, True))
+
+
+class Vectors(Lookup):
+    """Nearest-centroid lookup: ``l1``, ``l2`` or ``chebyshev``.
+
+    Takes `Lookup`'s parameters, and ``subvec``, ``centroids``, ``metric``. Tables are the product
+    of codebooks and weights, plus `residual` once tables are free.
+
+    Attributes
+    ----------
+    books : float32 array ``[g, c, v]``
+        Codebooks, in units of the input's integers.
+    residual : float32 array ``[taps, g * c, n]`` or None
+        What the tables are beside the product, in real units; None where tables are tied to it.
+    """
+
+    def __init__(
+        self,
+        weight: Float32Array,
+        bias: Float32Array,
+        rows: Rows,
+        element: Format,
+        in_scale: float,
+        table_bits: int,
+        subvec: int,
+        centroids: int,
+        metric: str,
+    ):
+        super().__init__(weight, bias, rows, element, in_scale, table_bits)
+        self.groups = ceil_div(rows.features, subvec)
+        self.spare = self.groups * subvec - rows.features
+        self.weight = np.pad(self.weight, ((0, 0), (0, self.spare), (0, 0)))
+        self.subvec, self.centroids, self.metric = subvec, centroids, metric
+        self.books = np.zeros((self.groups, centroids, subvec), dtype=np.float32)
+        self.residual: Float32Array | None = None
+
+    @property
+    def parameters(self) -> dict[str, Float32Array]:
+        own = {**super().parameters, "books": self.books}
+        if self.residual is not None:
+            own["residual"] = self.residual
+        return own
+
+    def free(self) -> None:
+        """Gives the tables parameters of their own, 0 at first."""
+        if self.residual is None:
+            self.residual = np.zeros(
+                (self.rows.taps, self.groups * self.centroids, self.outputs), dtype=np.float32
+            )
+
+    def vectors(self, q: Float32Array) -> Float32Array:
+        """Inputs as sub-vectors ``[g, v, L]``."""
+        x = self.rows.rows(q)
+        if self.spare:
+            x = np.pad(x, ((0, self.spare), (0, 0)))
+        return x.reshape(self.groups, self.subvec, -1)
+
+    def codebooks(self) -> Int64Array:
+        """The codebooks as integers of the input's format."""
+        return quantise(self.books, 1.0, self.element)
+
+    def indices(self, q: Float32Array, codebooks: Int64Array) -> NDArray[np.intp]:
+        """Indices ``[g, L]``."""
+        return nearest(self.vectors(q), codebooks, self.metric, self.element)
+
+    def place(self, q: Float32Array, ints: Integers) -> list[Float32Array]:
+        assert ints.codebooks is not None
+        index = self.indices(q, ints.codebooks)
+        return self.rows.place_hot(index, self.centroids, q.shape)
+
+    def tied_tables(self) -> Float32Array:
+        """Codebooks times weights ``[taps, g * c, n]``, in real units."""
+        books = self.codebooks().astype(np.float32) * np.float32(self.in_scale)
+        weight = self.weight.reshape(self.rows.taps, self.groups, self.subvec, -1)
+        tables: Float32Array = np.matmul(books, weight)
+        return tables.reshape(self.rows.taps, self.groups * self.centroids, -1)
+
+    def real_tables(self) -> Float32Array:
+        """The tables ``[taps, g * c, n]`` in real units, before rounding."""
+        tables = self.tied_tables()
+        if self.residual is not None:
+            tables += self.residual
+        return tables
+
+    def largest(self) -> float:
+        return float(np.abs(self.real_tables()).max())
+
+    def integers(self) -> Integers:
+        # In float32, which holds a table's integers, since this is done at every step.
+        values = self.real_tables()
+        values *= np.float32(1 / self.table_scale)
+        values += np.float32(0.5)
+        np.floor(values, out=values)
+        np.clip(values, self.table.low, self.table.high, out=values)
+        bias = self._bias()
+        reach = self.rows.taps * self.groups * -self.table.low + int(np.abs(bias).max())
+        wide = 2 * reach >= EXACT
+        return Integers(values.astype(np.float64) if wide else values, bias, self.codebooks())
+
+    def backward(
+        self, kept: Pass, gradient: Float32Array, beta: float, wanted: bool
+    ) -> tuple[float, dict[str, Float32Array], Float32Array | None]:
+        loss, towards = 0.0, gradient
+        raw: dict[str, Float32Array] = {}
+        by_s: Float32Array | None = None
+        if beta:
+            rows = self.rows.rows(kept.q) * np.float32(self.in_scale)
+            exact = self.rows.place(rows, kept.shape)
+            weight = self.weight[:, : self.rows.features]
+            s = self._biased(self.rows.product(weight, exact, kept.shape))
+            error = kept.acc * np.float32(self.table_scale)
+            error -= s
+            spread_of_s = float(s.var()) + 1e-9
+            loss = 2 * beta * float(np.mean(error * error)) / spread_of_s
+            error *= np.float32(2 * beta / (error.size * spread_of_s))
+            by_s = -error
+            towards = gradient + error
+            spread = self.rows.spread(by_s, kept.shape)
+            part = self.rows.by_matrix(exact, spread, self.rows.features, self.outputs)
+            raw["weight"] = np.pad(part, ((0, 0), (0, self.spare), (0, 0)))
+        spread = self.rows.spread(towards, kept.shape)
+        raw["table"] = self.rows.by_matrix(
+            kept.placed, spread, self.groups * self.centroids, self.outputs
+        )
+        raw["bias"] = gradient.reshape(len(gradient), -1).sum(axis=1)
+        if not wanted:
+            return loss, raw, None
+        if by_s is not None:
+            spread = self.rows.spread(gradient + by_s, kept.shape)
+        weight = self.weight[:, : self.rows.features]
+        back = self.rows.back(self.rows.by_rows(weight, spread, kept.shape), kept.shape)
+        return loss, raw, back
+
+    def finish(self, raw: dict[str, Float32Array]) -> dict[str, Float32Array]:
+        by_table = raw["table"].reshape(self.rows.taps, self.groups, self.centroids, -1)
+        books = self.codebooks().astype(np.float32)
+        weight = self.weight.reshape(self.rows.taps, self.groups, self.subvec, -1)
+        by_weight = np.matmul(books.transpose(0, 2, 1), by_table) * np.float32(self.in_scale)
+        by_books = np.matmul(by_table, weight.transpose(0, 1, 3, 2)).sum(axis=0)
+        result = {
+            "weight": by_weight.reshape(self.weight.shape),
+            "bias": raw["bias"],
+            "books": by_books * np.float32(self.in_scale),
+        }
+        if "weight" in raw:
+            result["weight"] += raw["weight"]
+        result["weight"][:, self.rows.features :] = 0
+        if self.spare:
+            result["books"][-1, :, self.subvec - self.spare :] = 0
+        if self.residual is not None:
+            result["residual"] = raw["table"]
+        return result
+
+    def settle(self) -> None:
+        np.clip(self.books, self.element.low, self.element.high, out=self.books)
+
+    def rescale(self, in_scale: float) -> None:
+        self.books *= np.float32(self.in_scale / in_scale)
+        self.in_scale = in_scale
+        self.settle()
+
+    def ideal(self, q: Float32Array) -> Float32Array:
+        index = self.indices(q, self.codebooks())
+        placed = self.rows.place_hot(index, self.centroids, q.shape)
+        return self._biased(self.rows.product(self.real_tables(), placed, q.shape))
+
+
+class Digits(Lookup):
+    """An exact layer: integer weights, each table row the weight times what the digit is worth.
+
+    Takes `Lookup`'s parameters, and ``centroids``, the radix.
+    """
+
+    def __init__(
+        self,
+        weight: Float32Array,
+        bias: Float32Array,
+        rows: Rows,
+        element: Format,
+        in_scale: float,
+        table_bits: int,
+        centroids: int,
+    ):
+        super().__init__(weight, bias, rows, element, in_scale, table_bits)
+        self.digit = DigitSpec(element, centroids)
+        self.worth = reachable(self.digit)
+        self.centroids, self.subvec = centroids, 1
+
+    def largest(self) -> float:
+        return float(np.abs(self.weight).max()) * self.in_scale * int(np.abs(self.worth).max())
+
+    def weights(self) -> Int64Array:
+        """The integer weights ``[taps, K, n]``: as large as the tables can hold."""
+        limit = self.table.high // int(np.abs(self.worth).max())
+        real = self.weight.astype(np.float64) * self.in_scale
+        return np.clip(quantise(real, self.table_scale, Format(32, True)), -limit, limit)
+
+    def tables(self) -> Int64Array:
+        """The table values ``[taps, K * D, c, n]``."""
+        weights = self.weights()
+        values = weights[:, :, None, None, :] * self.worth[:, :, None]
+        return values.reshape(len(weights), -1, self.digit.centroids, self.outputs)
+
+    def integers(self) -> Integers:
+        weights, bias = self.weights(), self._bias()
+        input_reach = max(-self.element.low, self.element.high)
+        reach = int(np.abs(weights).sum(axis=(0, 1)).max()) * input_reach + int(np.abs(bias).max())
+        kind = np.float64 if 2 * reach >= EXACT else np.float32
+        return Integers(weights.astype(kind), bias, None)
+
+    def place(self, q: Float32Array, ints: Integers) -> list[Float32Array]:
+        return self.rows.place(self.rows.rows(q), q.shape)
+
+    def backward(
+        self, kept: Pass, gradient: Float32Array, beta: float, wanted: bool
+    ) -> tuple[float, dict[str, Float32Array], Float32Array | None]:
+        # Rounded weights stand for the weights straight through: the reconstruction terms cancel.
+        spread = self.rows.spread(gradient, kept.shape)
+        by_weight = self.rows.by_matrix(kept.placed, spread, self.rows.features, self.outputs)
+        raw = {
+            "weight": by_weight * np.float32(self.in_scale),
+            "bias": gradient.reshape(len(gradient), -1).sum(axis=1),
+        }
+        if not wanted:
+            return 0.0, raw, None
+        back = self.rows.back(self.rows.by_rows(self.weight, spread, kept.shape), kept.shape)
+        return 0.0, raw, back
+
+    def ideal(self, q: Float32Array) -> Float32Array:
+        placed = self.rows.place(self.rows.rows(q) * np.float32(self.in_scale), q.shape)
+        return self._biased(self.rows.product(self.weight, placed, q.shape))
+
+
+def reachable(digit: DigitSpec) -> Int64Array:
+    """`DigitSpec.weights` ``[D, c]`` with 0 for digit values that no activation has.
+
+    Their table rows are never read; at 0 they widen neither tables nor accumulators.
+    """
+    codes = digit.compute(np.arange(digit.element.low, digit.element.high + 1))
+    codes = codes.reshape(-1, digit.digits)
+    worth = np.zeros((digit.digits, digit.centroids), dtype=np.int64)
+    for d in range(digit.digits):
+        seen = np.unique(codes[:, d])
+        worth[d, seen] = digit.weights()[d, seen]
+    return worth

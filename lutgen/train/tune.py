@@ -1,0 +1,362 @@
+"""Stages with gradients: centroids alone (calibrate), or everything (joint)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutgen.train.augment import Augment
+from lutgen.train.floatnet import FloatNet, columns, cross_entropy
+from lutgen.train.lookups import Integers, Vectors
+from lutgen.train.lutnet import Average, Join, LookupNet
+from lutgen.train.optim import Float32Array, optimiser, rate
+from lutgen.train.parallel import Workers
+from lutgen.train.scales import fit_all
+
+__all__ = ["Diverged", "Epoch", "Samples", "Snapshot", "Tuning", "score", "tune"]
+
+SCALED = 1 << 16  # pixels that scales are chosen on between epochs
+
+
+class Diverged(ValueError):
+    """The loss is no number, or has left all bounds; the network holds its last good state."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Input integers ``[sample, ...]`` and classes ``[sample]``."""
+
+    q: NDArray[Any]
+    y: NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Settings of a stage with gradients.
+
+    Parameters
+    ----------
+    epochs, batch : int
+        Passes over the samples, and samples in one step.
+    learning_rate : float
+        Of a parameter in parts of its own root mean square, so that one rate serves layers and
+        codebooks of any scale.
+    decay : float
+        Of weights and free tables; AdamW's, or SGD's.
+    beta : float
+        Weight of the reconstruction terms.
+    distill : float
+        0..1: how much of the loss is the cross-entropy towards the float network's probabilities
+        in place of the classes.
+    temperature : float
+        Of the float network's probabilities.
+    optimiser : str
+        ``adamw`` or ``sgd``.
+    schedule : str
+        ``cosine`` or ``linear``.
+    train : tuple of str
+        Which parameters move: of ``weight``, ``bias``, ``books``, ``residual``.
+    """
+
+    epochs: int
+    batch: int = 128
+    learning_rate: float = 5e-3
+    decay: float = 0.0
+    beta: float = 0.1
+    distill: float = 0.0
+    temperature: float = 1.0
+    optimiser: str = "adamw"
+    schedule: str = "cosine"
+    train: tuple[str, ...] = ("weight", "bias", "books", "residual")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch measured: mean training loss and accuracy, held-out loss and accuracy."""
+
+    loss: float
+    accuracy: float
+    held_loss: float
+    held_accuracy: float
+
+
+@dataclass
+class Snapshot:
+    """Parameters and scales of a lookup network.
+
+    Attributes
+    ----------
+    arrays : dict of arrays
+        By ``layer.parameter``.
+    scales : dict of lists
+        By operation: what its scale and shift hang on.
+    """
+
+    arrays: dict[str, Float32Array] = field(default_factory=dict)
+    scales: dict[str, list[float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, net: LookupNet) -> "Snapshot":
+        """A copy of a network's state."""
+        arrays = {
+            f"{name}.{key}": value.copy()
+            for name, lookup in net.lookups.items()
+            for key, value in lookup.parameters.items()
+        }
+        scales: dict[str, list[float]] = {
+            name: [lookup.in_scale, lookup.table_scale, lookup.shift]
+            for name, lookup in net.lookups.items()
+        }
+        for op in net.ops:
+            if isinstance(op, Join):
+                scales[op.name] = [op.shift]
+            elif isinstance(op, Average):
+                scales[op.name] = [op.finer]
+        return cls(arrays, scales)
+
+    def restore(self, net: LookupNet) -> None:
+        """Brings a network back to this state."""
+        for name, lookup in net.lookups.items():
+            if isinstance(lookup, Vectors):
+                if f"{name}.residual" in self.arrays:
+                    lookup.free()
+                else:
+                    lookup.residual = None
+            for key, value in lookup.parameters.items():
+                value[:] = self.arrays[f"{name}.{key}"]
+            lookup.in_scale, lookup.table_scale, shift = self.scales[name]
+            lookup.shift = int(shift)
+        for op in net.ops:
+            if isinstance(op, Join):
+                op.shift = int(self.scales[op.name][0])
+            elif isinstance(op, Average):
+                op.finer = int(self.scales[op.name][0])
+        net.form()
+
+
+@dataclass
+class State:
+    """Where a stage stands after an epoch: all that is needed to go on as if nothing happened."""
+
+    done: int
+    now: Snapshot
+    best: Snapshot
+    best_loss: float
+    moments: dict[str, Float32Array]
+    steps: int
+    history: list[Epoch]
+
+
+def score(
+    net: LookupNet, samples: Samples, workers: Workers, ints: dict[str, Integers] | None = None
+) -> tuple[float, float]:
+    """Accuracy and mean cross-entropy of samples."""
+    arrays = net.integers() if ints is None else ints
+    size = 4 * net.part
+    starts = range(0, len(samples.q), size)
+    outputs = np.concatenate(
+        workers.map(
+            lambda s: net.outputs(samples.q[s : s + size], arrays, batch=net.part), list(starts)
+        )
+    )
+    logits = (outputs.T * net.last.wire.scale).astype(np.float32)
+    accuracy = float(np.mean(outputs.argmax(axis=1) == samples.y))
+    return accuracy, cross_entropy(logits, samples.y)[0]
+
+
+def rates(net: LookupNet, train: tuple[str, ...]) -> dict[str, float]:
+    """How far a step of 1 moves each parameter that is trained, by ``layer.parameter``."""
+    result = {}
+    for name, lookup in net.lookups.items():
+        for key, value in lookup.parameters.items():
+            if key not in train:
+                continue
+            if key == "bias":
+                top = lookup.output.high if lookup.output else 1 << (lookup.table.bits - 1)
+                size = lookup.out_scale * top / 4
+            elif key == "residual":
+                assert isinstance(lookup, Vectors)
+                size = _rms(lookup.real_tables())
+            else:
+                size = _rms(value)
+            result[f"{name}.{key}"] = max(size, 1e-12)
+    return result
+
+
+def _rms(x: NDArray[Any]) -> float:
+    return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
+
+
+def tune(
+    net: LookupNet,
+    samples: Samples,
+    held: Samples,
+    tuning: Tuning,
+    seed: tuple[int, ...],
+    workers: Workers,
+    *,
+    origin: FloatNet | None = None,
+    augment: Augment | None = None,
+    state: State | None = None,
+    saved: Callable[[State], object] | None = None,
+    progress: Callable[[float, Epoch | None], object] | None = None,
+) -> State:
+    """Trains in place.
+
+    Of the start and the last quarter of the epochs, the one with the least loss on the held-out
+    samples is kept.
+
+    Parameters
+    ----------
+    seed : tuple of int
+        With the epoch and the step it fixes everything random, so that a run can go on where it
+        was interrupted.
+    origin : FloatNet or None
+        What is distilled from.
+    augment : Augment or None
+    state : State or None
+        Where to go on.
+    saved : callable or None
+        Called with the state after each epoch.
+    progress : callable or None
+        Called with the epochs done, a fraction of the way too, and what a whole one measured.
+
+    Raises
+    ------
+    Diverged
+        The network is then as it was after its best epoch.
+    """
+    if state is not None:
+        state.now.restore(net)
+    moved = rates(net, tuning.train)
+    parameters = {
+        key: value
+        for name, lookup in net.lookups.items()
+        for part, value in lookup.parameters.items()
+        if (key := f"{name}.{part}") in moved
+    }
+    # A step of Adam is as long as its rate; one of SGD is also as long as the gradient, which shrinks
+    # as the parameter grows.
+    power = 2 if tuning.optimiser == "sgd" else 1
+    decayed = {key for key in moved if key.endswith((".weight", ".residual"))}
+    step = optimiser(
+        tuning.optimiser,
+        list(parameters.values()),
+        [tuning.learning_rate * moved[key] ** power for key in parameters],
+        [tuning.learning_rate * tuning.decay * (key in decayed) for key in parameters],
+    )
+    if state is None:
+        first = Snapshot.of(net)
+        loss = score(net, held, workers)[1]
+        state = State(0, first, first, loss, {}, 0, [])
+    else:
+        step.load(state.moments, state.steps)
+    starts = range(0, len(samples.q), tuning.batch)
+    fmt = net.source.format
+    soft_scale = np.float32(net.source.scale)
+    scaled = max(net.part, SCALED // int(np.prod(net.inside[1:], dtype=int)))
+
+    def work(part: tuple[NDArray[np.int64], tuple[int, ...], dict[str, Integers]]) -> Any:
+        chosen, own, ints = part
+        x = samples.q[chosen]
+        if augment is not None:
+            x = augment(x, np.random.default_rng(own), fmt)
+        q = columns(x, net.inside).astype(np.float32)
+        soft = None
+        if tuning.distill and origin is not None:
+            soft = _softmax(origin.run(q * soft_scale), tuning.temperature)
+        return net.loss(q, samples.y[chosen], ints, tuning.beta, soft, tuning.distill)
+
+    for epoch in range(state.done, tuning.epochs):
+        order = np.random.default_rng((*seed, epoch)).permutation(len(samples.q))
+        if epoch:
+            chosen = np.sort(order[: min(scaled, 1024)])
+            fit_all(net, columns(samples.q[chosen], net.inside).astype(np.float32))
+        total, right = 0.0, 0.0
+        for number, start in enumerate(starts):
+            chosen = order[start : start + tuning.batch]
+            ints = net.integers()
+            parts = [
+                (chosen[s : s + net.part], (*seed, epoch, number, s), ints)
+                for s in range(0, len(chosen), net.part)
+            ]
+            results = workers.map(work, parts)
+            loss, hits, gradients = _merged(net, parts, results, len(chosen))
+            if not np.isfinite(loss):
+                state.best.restore(net)
+                raise Diverged(f"Training diverged in epoch {epoch + 1}: the loss is {loss}")
+            step.step(
+                [gradients[key] for key in parameters],
+                rate(tuning.schedule, step.steps, tuning.epochs * len(starts)),
+            )
+            for lookup in net.lookups.values():
+                lookup.settle()
+            total += loss * len(chosen)
+            right += hits
+            if progress is not None:
+                progress(epoch + (number + 1) / len(starts) * 0.97, None)
+        accuracy, loss = score(net, held, workers)
+        measured = Epoch(total / len(samples.q), right / len(samples.q), loss, accuracy)
+        # At a high rate epochs differ by luck, which a small held-out set takes for merit.
+        now = Snapshot.of(net)
+        better = 4 * (epoch + 1) > 3 * tuning.epochs and loss < state.best_loss
+        state = State(
+            epoch + 1,
+            now,
+            now if better else state.best,
+            loss if better else state.best_loss,
+            step.save(),
+            step.steps,
+            [*state.history, measured],
+        )
+        if not np.isfinite(loss):
+            state.best.restore(net)
+            raise Diverged(f"Training diverged in epoch {epoch + 1}: the held-out loss is {loss}")
+        if saved is not None:
+            saved(state)
+        if progress is not None:
+            progress(epoch + 1, measured)
+    state.best.restore(net)
+    return state
+
+
+def _merged(
+    net: LookupNet, parts: list[Any], results: list[Any], batch: int
+) -> tuple[float, float, dict[str, Float32Array]]:
+    """Loss, right samples and gradients of a batch, of those of its parts."""
+    loss, right = 0.0, 0.0
+    total: dict[str, dict[str, Float32Array]] = {}
+    for (chosen, _, _), (value, hits, raw) in zip(parts, results, strict=True):
+        share = np.float32(len(chosen) / batch)
+        loss += value * float(share)
+        right += hits
+        for name, own in raw.items():
+            into = total.setdefault(name, {})
+            for key, gradient in own.items():
+                if len(parts) > 1:
+                    gradient *= share
+                if key in into:
+                    into[key] += gradient
+                else:
+                    into[key] = gradient
+    lookups = net.lookups
+    return (
+        loss,
+        right,
+        {
+            f"{name}.{key}": gradient
+            for name, own in total.items()
+            for key, gradient in lookups[name].finish(own).items()
+        },
+    )
+
+
+def _softmax(logits: Float32Array, temperature: float) -> Float32Array:
+    scaled = (logits - logits.max(axis=0)) / np.float32(temperature)
+    result: Float32Array = np.exp(scaled)
+    result /= result.sum(axis=0)
+    return result
+
+
