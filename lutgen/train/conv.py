@@ -46,8 +46,8 @@ class Window:
         (kh, kw), (sh, sw), (top, left, bottom, right) = self.kernel, self.stride, self.pad
         return (height + top + bottom - kh) // sh + 1, (width + left + right - kw) // sw + 1
 
-    def slices(self, height: int, width: int) -> Iterator[tuple[int, int, tuple[slice, ...]]]:
-        """For every tap its number ``(ty, tx)`` and the slices of the padded image that it reads."""
+    def slices(self, height: int, width: int) -> Iterator[tuple[int, int, tuple[slice, slice]]]:
+        """For every tap its number ``(ty, tx)`` and what it reads of the padded image."""
         rows, columns = self.out(height, width)
         sh, sw = self.stride
         for ty in range(self.kernel[0]):
@@ -371,9 +371,7 @@ class Taps(Rows):
         (kh, kw), (sh, sw) = self.window.kernel, self.window.stride
         for py in range(min(sh, kh)):
             for px in range(min(sw, kw)):
-                yield [
-                    ty * kw + tx for ty in range(py, kh, sh) for tx in range(px, kw, sw)
-                ]
+                yield [ty * kw + tx for ty in range(py, kh, sh) for tx in range(px, kw, sw)]
 
 
 @dataclass(frozen=True)

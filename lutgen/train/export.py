@@ -46,9 +46,7 @@ def _node(op: Op) -> md.Node:
     if isinstance(op, Flat):
         return md.Flatten(**common)
     if isinstance(op, Maximum):
-        return md.MaxPool2d(
-            **common, kernel=op.pool.window.kernel, stride=op.pool.window.stride
-        )
+        return md.MaxPool2d(**common, kernel=op.pool.window.kernel, stride=op.pool.window.stride)
     if isinstance(op, Average):
         return md.AvgPool2d(
             **common,

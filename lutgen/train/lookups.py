@@ -68,7 +68,8 @@ class Lookup:
     Attributes
     ----------
     table_scale : float
-        Real value of 1 in tables, bias and accumulators. Set with the shift by `lutgen.train.scales`.
+        Real value of 1 in tables, bias and accumulators. Set with the shift by
+        `lutgen.train.scales`.
     shift : int
         Of the requantiser; 0 where the accumulators are the result.
     output : Format or None

@@ -30,9 +30,7 @@ class Wire:
     scale: float
 
 
-def clamped(
-    total: NDArray[Any], shift: int, fmt: Format
-) -> tuple[Float32Array, NDArray[np.bool_]]:
+def clamped(total: NDArray[Any], shift: int, fmt: Format) -> tuple[Float32Array, NDArray[np.bool_]]:
     """``clamp((total + half) >> shift)`` of integers in a float array, and where it did not
     clamp.
     """
@@ -88,9 +86,7 @@ class LookupOp(Op):
         Of the result; None where the accumulators are it.
     """
 
-    def __init__(
-        self, name: str, inputs: Sequence[str], lookup: Lookup, output: Format | None
-    ):
+    def __init__(self, name: str, inputs: Sequence[str], lookup: Lookup, output: Format | None):
         super().__init__(name, inputs)
         self.lookup, self.output = lookup, output
 
@@ -146,9 +142,7 @@ class Average(Op):
         The output's scale is ``2**-finer`` of the input's, as near as the multiplier allows.
     """
 
-    def __init__(
-        self, name: str, inputs: Sequence[str], pool: floatnet.AvgPool2d, output: Format
-    ):
+    def __init__(self, name: str, inputs: Sequence[str], pool: floatnet.AvgPool2d, output: Format):
         super().__init__(name, inputs)
         self.pool, self.output = pool, output
         self.finer, self.multiplier, self.shift = 0, 1, 0

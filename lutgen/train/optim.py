@@ -5,7 +5,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["OPTIMISERS", "SCHEDULES", "SGD", "AdamW", "Float32Array", "Optimiser", "optimiser", "rate"]
+__all__ = [
+    "OPTIMISERS",
+    "SCHEDULES",
+    "SGD",
+    "AdamW",
+    "Float32Array",
+    "Optimiser",
+    "optimiser",
+    "rate",
+]
 
 Float32Array = NDArray[np.float32]
 

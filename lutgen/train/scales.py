@@ -12,8 +12,18 @@ from numpy.typing import NDArray
 
 from lutgen.numeric import Format
 from lutgen.train.lookups import Lookup
-from lutgen.train.lutnet import Average, Flat, Join, LookupNet, LookupOp, Maximum, Op, Pointwise
-from lutgen.train.lutnet import Wire, clamped
+from lutgen.train.lutnet import (
+    Average,
+    Flat,
+    Join,
+    LookupNet,
+    LookupOp,
+    Maximum,
+    Op,
+    Pointwise,
+    Wire,
+    clamped,
+)
 from lutgen.train.optim import Float32Array
 
 __all__ = ["Bases", "fit_all", "fit_op"]
@@ -149,5 +159,3 @@ def fit_all(
         wires[op.name] = op.wire
         ints = op.lookup.integers() if isinstance(op, LookupOp) else None
         values[op.name] = op.forward(xs, ints)[0]
-
-

@@ -20,7 +20,7 @@ __all__ = ["Diverged", "Epoch", "Samples", "Snapshot", "Tuning", "score", "tune"
 SCALED = 1 << 16  # pixels that scales are chosen on between epochs
 
 
-class Diverged(ValueError):
+class Diverged(ValueError):  # noqa: N818 - it says what happened, as StopIteration does
     """The loss is no number, or has left all bounds; the network holds its last good state."""
 
 
@@ -237,8 +237,8 @@ def tune(
         for part, value in lookup.parameters.items()
         if (key := f"{name}.{part}") in moved
     }
-    # A step of Adam is as long as its rate; one of SGD is also as long as the gradient, which shrinks
-    # as the parameter grows.
+    # A step of Adam is as long as its rate; one of SGD is also as long as the gradient, which
+    # shrinks as the parameter grows.
     power = 2 if tuning.optimiser == "sgd" else 1
     decayed = {key for key in moved if key.endswith((".weight", ".residual"))}
     step = optimiser(
@@ -358,5 +358,3 @@ def _softmax(logits: Float32Array, temperature: float) -> Float32Array:
     result: Float32Array = np.exp(scaled)
     result /= result.sum(axis=0)
     return result
-
-
