@@ -3,7 +3,8 @@
 Images stand as ``[C, batch, H, W]``, vectors as ``[K, batch]``.
 """
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -500,10 +501,15 @@ class FloatNet:
             )
         ]
 
+    def copy(self) -> "FloatNet":
+        """A network of its own arrays."""
+        return FloatNet(self.shape, copy.deepcopy(self.layers))
+
     def run(
         self,
         x: Float32Array,
         visit: Callable[[FloatLayer, Float32Array], object] | None = None,
+        swap: Mapping[str, Callable[[Float32Array], Float32Array]] | None = None,
     ) -> Float32Array:
         """Logits ``[classes, batch]`` of inputs with the batch inside.
 
@@ -511,12 +517,18 @@ class FloatNet:
         ----------
         visit : callable or None
             Called with every layer and its output.
+        swap : mapping of str to callable or None
+            What gives the output of single layers, by name, in their place.
         """
         values = {"input": x}
         left = {name: len(users) for name, users in self.users.items()}
         y = x
         for layer in self.layers:
-            y = layer.forward([values[n] for n in layer.inputs], False)[0]
+            xs = [values[n] for n in layer.inputs]
+            if swap is not None and layer.name in swap:
+                y = swap[layer.name](xs[0])
+            else:
+                y = layer.forward(xs, False)[0]
             values[layer.name] = y
             if visit is not None:
                 visit(layer, y)

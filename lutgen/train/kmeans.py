@@ -68,6 +68,7 @@ def kmeans(
     *,
     iterations: int = 20,
     init: str = "k-means++",
+    restarts: int = 1,
 ) -> Float32Array:
     """Codebooks that serve the samples well: Lloyd's iteration, the update to suit the metric.
 
@@ -89,12 +90,15 @@ def kmeans(
         At most so many updates.
     init : str
         ``k-means++`` or ``random``: samples, drawn by their distance or evenly.
+    restarts : int
+        Runs from different first centroids; of every codebook the best is kept.
 
     Returns
     -------
     float32 array ``[g, c, v]``
     """
     as_int(centroids, "Centroids", low=2)
+    as_int(restarts, "Restarts", low=1)
     if metric not in METRICS:
         raise ValueError(f"Metric must be one of {', '.join(METRICS)}, not {metric!r}")
     if init not in INITS:
@@ -110,8 +114,14 @@ def kmeans(
         part = np.ascontiguousarray(
             data[:, start : start + step].transpose(1, 2, 0), dtype=np.float32
         )
-        first = _first(part, centroids, metric, rng, init)
-        books[start : start + step] = _lloyd(part, first, metric, iterations)
+        into = books[start : start + step]
+        cost = np.full(len(into), np.inf)
+        for _ in range(restarts):
+            first = _first(part, centroids, metric, rng, init)
+            found, now = _lloyd(part, first, metric, iterations)
+            better = now < cost
+            into[better] = found[better]
+            cost = np.minimum(cost, now)
     return books
 
 
@@ -138,7 +148,10 @@ def _first(
     return books
 
 
-def _lloyd(x: Float32Array, books: Float32Array, metric: str, iterations: int) -> Float32Array:
+def _lloyd(
+    x: Float32Array, books: Float32Array, metric: str, iterations: int
+) -> tuple[Float32Array, NDArray[np.float64]]:
+    """Codebooks after at most so many updates, and their sums of distances ``[g]``."""
     index, best = assign(metric, x, books)
     cost = best.sum(axis=1, dtype=np.float64)
     for _ in range(iterations):
@@ -153,7 +166,7 @@ def _lloyd(x: Float32Array, books: Float32Array, metric: str, iterations: int) -
         if not better.all():
             index, _ = assign(metric, x, books)
         cost = np.minimum(cost, now)
-    return books
+    return books, cost
 
 
 def _update(

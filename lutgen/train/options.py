@@ -1,13 +1,97 @@
 """What a user chooses for a training run, checked before any work."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from lutgen.numeric import Format, as_int
 from lutgen.spec import LAYER_METRICS, METRICS, DigitSpec
-from lutgen.train.layers import reachable
+from lutgen.train.arch import ARCHES
+from lutgen.train.convert import LayerOptions
+from lutgen.train.floatnet import Conv2d, FloatNet, Weighted
+from lutgen.train.lookups import reachable
+from lutgen.train.optim import OPTIMISERS, SCHEDULES
 
-__all__ = ["Options"]
+__all__ = ["ENCODES", "ORDERS", "STAGES", "TABLES", "Options", "StageOptions"]
+
+STAGES = ("replace", "refit", "calibrate", "joint")
+ENCODES = ("pixel", "window")
+ORDERS = ("hwc", "chw")
+TABLES = ("free", "tied")
+
+LAYER_FIELDS = (
+    "subvec",
+    "centroids",
+    "metric",
+    "table_bits",
+    "activation_bits",
+    "encode",
+    "order",
+)
+
+
+@dataclass(frozen=True)
+class StageOptions:
+    """Settings of one stage; None for what suits the stage and the data.
+
+    Parameters
+    ----------
+    samples : int or None
+        Of ``replace`` and ``refit``: training samples they look at.
+    restarts : int or None
+        Of ``replace`` and ``refit``: k-means runs, the best of which is kept.
+    ridge : float or None
+        Of ``refit``: how strongly tables are drawn to codebooks times weights.
+    epochs, batch, learning_rate, decay, beta, distill, temperature, optimiser, schedule
+        Of ``calibrate`` and ``joint``: see `lutgen.train.tune.Tuning`.
+    """
+
+    samples: int | None = None
+    restarts: int | None = None
+    ridge: float | None = None
+    epochs: int | None = None
+    batch: int | None = None
+    learning_rate: float | None = None
+    decay: float | None = None
+    beta: float | None = None
+    distill: float | None = None
+    temperature: float | None = None
+    optimiser: str | None = None
+    schedule: str | None = None
+
+    def check(self, stage: str) -> None:
+        """Complains of settings that are wrong, or that the stage has not."""
+        closed = ("samples", "restarts") + (("ridge",) if stage == "refit" else ())
+        known = closed if stage in ("replace", "refit") else STAGE_FIELDS[3:]
+        for name, value in self.chosen().items():
+            what = f"Setting {name!r} of stage {stage!r}"
+            if name not in known:
+                raise ValueError(f"{what} does not exist; there are {', '.join(known)}")
+            if name in ("optimiser", "schedule"):
+                choices = OPTIMISERS if name == "optimiser" else SCHEDULES
+                if value not in choices:
+                    raise ValueError(f"{what} must be one of {', '.join(choices)}, not {value!r}")
+            elif name in ("samples", "restarts", "epochs", "batch"):
+                as_int(value, what, low=0 if name == "epochs" else 1)
+            else:
+                _number(value, what, 1.0 if name == "distill" else float("inf"))
+                if name in ("learning_rate", "temperature") and not value:
+                    raise ValueError(f"{what} must be positive, not {value}")
+
+    def chosen(self) -> dict[str, Any]:
+        """The settings that are not None."""
+        return {key: value for key in STAGE_FIELDS if (value := getattr(self, key)) is not None}
+
+
+STAGE_FIELDS = tuple(f.name for f in fields(StageOptions))
+
+
+def _number(value: object, what: str, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{what} must be a number, not {value!r}")
+    if not 0 <= value <= high or value != value or value == float("inf"):
+        upper = "" if high == float("inf") else f" of at most {high:g}"
+        raise ValueError(f"{what} must be a number from 0{upper}, not {value}")
 
 
 @dataclass(frozen=True)
@@ -16,8 +100,8 @@ class Options:
 
     Parameters
     ----------
-    arch : tuple of int
-        Outputs of the hidden layers; may be empty.
+    arch : tuple of int, or str
+        Outputs of the hidden layers of a perceptron, may be empty; or ``lenet5``, ``resnet8``.
     subvec : int or None
         Sub-vector length v; None for 4, or 1 for metric ``digit``.
     centroids : int
@@ -28,11 +112,24 @@ class Options:
         2..8, or 2..16 for metric ``digit``; None for the most.
     activation_bits : int
         2..16, of hidden activations, and the most that inputs get.
+    encode : str
+        ``pixel`` or ``window``, of convolutions.
+    order : str
+        ``hwc`` or ``chw``: how the inputs of a window follow each other.
+    tables : str
+        ``free``: parameters of their own from the refit on; ``tied``: codebooks times weights.
+    layers : mapping of str to mapping
+        For single layers, by name: any of ``subvec``, ``centroids``, ``metric``, ``table_bits``,
+        ``activation_bits``, ``encode``, ``order``.
+    stages : tuple of str
+        Which of ``replace``, ``refit``, ``calibrate``, ``joint`` are run; always in this order.
+    settings : mapping of str to StageOptions
+        By stage.
     seed : int
         Fixes everything random.
     float_epochs, epochs : int or None
-        Passes over the data for the float network and for the lookup network; None for a number
-        that suits the data. 0 epochs leave the lookup network as replaced.
+        Passes over the data for the float network and for the joint stage; None for a number that
+        suits the data. 0 epochs leave the joint stage out.
 
     Raises
     ------
@@ -40,98 +137,150 @@ class Options:
         Of the first option that is wrong.
     """
 
-    arch: tuple[int, ...] = (256, 128)
+    arch: tuple[int, ...] | str = (256, 128)
     subvec: int | None = None
     centroids: int = 16
     metric: str = "l1"
     table_bits: int | None = None
     activation_bits: int = 8
+    encode: str = "pixel"
+    order: str = "chw"
+    tables: str = "free"
+    layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    stages: tuple[str, ...] = ("replace", "refit", "joint")
+    settings: Mapping[str, StageOptions] = field(default_factory=dict)
     seed: int = 0
     float_epochs: int | None = None
     epochs: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.arch, tuple | list):
-            raise TypeError(f"Architecture must be a tuple of layer sizes, not {self.arch!r}")
-        if self.metric not in LAYER_METRICS:
-            raise ValueError(
-                f"Metric must be one of {', '.join(LAYER_METRICS)}, not {self.metric!r}"
-            )
-        digit = self.metric not in METRICS
-        sizes = tuple(as_int(n, "Layer size", low=1, high=1 << 16) for n in self.arch)
-        subvec = (1 if digit else 4) if self.subvec is None else self.subvec
-        bits = (16 if digit else 8) if self.table_bits is None else self.table_bits
-        # A frozen object settles its defaults once, so that nobody has to ask for them again.
-        for name, value in (
-            ("arch", sizes),
-            ("subvec", as_int(subvec, "Sub-vector length", low=1)),
-            ("centroids", as_int(self.centroids, "Centroids", low=2)),
-            ("table_bits", as_int(bits, "Table bits", low=2, high=16 if digit else 8)),
-            ("activation_bits", as_int(self.activation_bits, "Activation bits", low=2, high=16)),
-            ("seed", as_int(self.seed, "Seed", low=0)),
-        ):
-            object.__setattr__(self, name, value)
-        if self.centroids > 1 << 16:
-            raise ValueError(f"Centroids must be at most {1 << 16}, not {self.centroids}")
-        if digit and self.subvec != 1:
-            raise ValueError(f"Sub-vector length of a digit layer must be 1, not {self.subvec}")
+        arch: Any = self.arch
+        if isinstance(arch, str):
+            _choice(arch, ARCHES, "Architecture")
+        elif not isinstance(arch, tuple | list):
+            raise TypeError(f"Architecture must be a tuple of layer sizes, not {arch!r}")
+        else:
+            arch = tuple(as_int(n, "Layer size", low=1, high=1 << 16) for n in arch)
+        object.__setattr__(self, "arch", arch)
+        object.__setattr__(self, "seed", as_int(self.seed, "Seed", low=0))
+        _ = self.layer()
+        for name, chosen in self.layers.items():
+            for key in chosen:
+                if key not in LAYER_FIELDS:
+                    raise ValueError(
+                        f"Layer {name!r} has no setting {key!r}; there are "
+                        f"{', '.join(LAYER_FIELDS)}"
+                    )
+            try:
+                self.layer(name)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"Layer {name!r}: {error}") from None
+        _choice(self.tables, TABLES, "Tables")
+        for stage in self.stages:
+            _choice(stage, STAGES, "Stage")
+        if "replace" not in self.stages and "refit" not in self.stages:
+            pass  # the run must then start from a checkpoint; the pipeline sees to it
+        for stage, settings in self.settings.items():
+            _choice(stage, STAGES, "Stage")
+            settings.check(stage)
         if self.float_epochs is not None:
             as_int(self.float_epochs, "Float epochs", low=1)
         if self.epochs is not None:
             as_int(self.epochs, "Epochs", low=0)
-        if digit:
-            self._check_digit(Format(self.activation_bits, False))
 
-    @property
-    def v(self) -> int:
-        """Sub-vector length."""
-        assert self.subvec is not None
-        return self.subvec
-
-    @property
-    def bits(self) -> int:
-        """Table bits."""
-        assert self.table_bits is not None
-        return self.table_bits
-
-    def check(self, features: int, element: Format) -> None:
-        """Complains where the options do not go with a data set's inputs.
-
-        Parameters
-        ----------
-        features : int
-            Elements of one sample.
-        element : Format
-            Format that they get.
+    def layer(self, name: str | None = None, *, conv: bool = False) -> LayerOptions:
+        """How the layer of that name becomes lookups; None for those without settings of their
+        own.
         """
-        for i, k in enumerate((features, *self.arch)):
-            if self.v > k:
-                raise ValueError(
-                    f"Sub-vector length must not exceed the {k} inputs of layer {i + 1}, "
-                    f"as {self.v} does"
-                )
-        if self.metric == "digit":
-            self._check_digit(element)
+        own = {key: getattr(self, key) for key in LAYER_FIELDS}
+        chosen = dict(self.layers.get(name, {})) if name is not None else {}
+        if (chosen.get("metric") in METRICS) != (self.metric in METRICS) and "metric" in chosen:
+            own |= {"subvec": None, "table_bits": None}  # of the other kind of layer
+        own |= chosen
+        _choice(own["metric"], LAYER_METRICS, "Metric")
+        digit = own["metric"] not in METRICS
+        subvec = (1 if digit else 4) if own["subvec"] is None else own["subvec"]
+        bits = (16 if digit else 8) if own["table_bits"] is None else own["table_bits"]
+        result = LayerOptions(
+            subvec=as_int(subvec, "Sub-vector length", low=1),
+            centroids=as_int(own["centroids"], "Centroids", low=2),
+            metric=own["metric"],
+            table_bits=as_int(bits, "Table bits", low=2, high=16 if digit else 8),
+            activation_bits=as_int(own["activation_bits"], "Activation bits", low=2, high=16),
+            encode=_choice(own["encode"], ENCODES, "Encode"),
+            order=_choice(own["order"], ORDERS, "Order"),
+        )
+        if result.centroids > 1 << 16:
+            raise ValueError(f"Centroids must be at most {1 << 16}, not {result.centroids}")
+        if digit and result.subvec != 1:
+            raise ValueError(f"Sub-vector length of a digit layer must be 1, not {result.subvec}")
+        if digit:
+            _check_digit(result, Format(self.activation_bits, False))
+        return result
 
-    def _check_digit(self, element: Format) -> None:
-        """Tables must hold the greatest digit's worth times a weight of 1."""
-        largest = int(abs(reachable(DigitSpec(element, self.centroids))).max())
-        needed = 1 + largest.bit_length()
-        if self.bits < needed:
-            raise ValueError(
-                f"Table bits must be at least {needed} for digit layers of {self.centroids} "
-                f"centroids on {element.bits}-bit activations, not {self.bits}"
-            )
+    def for_network(self, net: FloatNet, source: Format) -> dict[str, LayerOptions]:
+        """Settings of every layer of a network, by name.
+
+        Raises
+        ------
+        ValueError
+            If they do not go with the network; the text names the layer.
+        """
+        weighted = [layer for layer in net.layers if isinstance(layer, Weighted)]
+        for name in self.layers:
+            if name not in [layer.name for layer in weighted]:
+                names = ", ".join(layer.name for layer in weighted)
+                raise ValueError(f"Layer {name!r} does not exist; there are {names}")
+        result = {}
+        for i, layer in enumerate(weighted):
+            own = self.layer(layer.name)
+            taps = layer.rows.taps if own.encode == "window" else 1
+            row = layer.rows.features * taps
+            if own.subvec > row:
+                # An option for all layers gives way where inputs are few; one for this layer not.
+                if "subvec" in self.layers.get(layer.name, {}) or not isinstance(layer, Conv2d):
+                    raise ValueError(
+                        f"Sub-vector length must not exceed the {row} inputs of layer {i + 1}, "
+                        f"as {own.subvec} does"
+                    )
+                own = replace(own, subvec=row)
+            if own.metric == "digit" and layer.inputs[0] == "input":
+                _check_digit(own, source)
+            result[layer.name] = own
+        return result
+
+    def stage(self, name: str) -> StageOptions:
+        """Settings of a stage."""
+        return self.settings.get(name, StageOptions())
 
     def to_manifest(self) -> dict[str, Any]:
         """For a model's provenance: everything but the seed, which stands beside it."""
-        return {
-            "arch": list(self.arch),
-            "subvec": self.subvec,
-            "centroids": self.centroids,
-            "metric": self.metric,
-            "table_bits": self.table_bits,
-            "activation_bits": self.activation_bits,
-            "float_epochs": self.float_epochs,
-            "epochs": self.epochs,
+        own: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        del own["seed"]
+        overall = self.layer()
+        own |= {
+            "arch": self.arch if isinstance(self.arch, str) else list(self.arch),
+            "subvec": overall.subvec,
+            "table_bits": overall.table_bits,
+            "layers": {name: dict(chosen) for name, chosen in self.layers.items()},
+            "stages": list(self.stages),
+            "settings": {name: chosen.chosen() for name, chosen in self.settings.items()},
         }
+        return own
+
+
+def _choice(value: Any, choices: tuple[str, ...], what: str) -> str:
+    if value not in choices:
+        raise ValueError(f"{what} must be one of {', '.join(choices)}, not {value!r}")
+    return str(value)
+
+
+def _check_digit(own: LayerOptions, element: Format) -> None:
+    """Tables must hold the greatest digit's worth times a weight of 1."""
+    largest = int(abs(reachable(DigitSpec(element, own.centroids))).max())
+    needed = 1 + largest.bit_length()
+    if own.table_bits < needed:
+        raise ValueError(
+            f"Table bits must be at least {needed} for digit layers of {own.centroids} "
+            f"centroids on {element.bits}-bit activations, not {own.table_bits}"
+        )

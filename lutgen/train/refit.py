@@ -153,7 +153,14 @@ def clustered(
     vectors = lookup.vectors(few).transpose(2, 0, 1)
     if len(vectors) > ROWS:
         vectors = vectors[rng.choice(len(vectors), ROWS, replace=False)]
-    return kmeans(vectors, lookup.centroids, lookup.metric, rng, iterations=iterations)
+    return kmeans(
+        vectors,
+        lookup.centroids,
+        lookup.metric,
+        rng,
+        iterations=iterations,
+        restarts=restarts,
+    )
 
 
 def refit(
@@ -165,6 +172,7 @@ def refit(
     ridge: float = 1e-3,
     free: bool = True,
     iterations: int = 20,
+    restarts: int = 1,
     progress: Callable[[int], object] | None = None,
 ) -> None:
     """The tables that come nearest to the float network's results, by ridge regression; in place.
@@ -178,12 +186,14 @@ def refit(
         mean square of a regressor.
     free : bool
         Whether tables become parameters of their own; else the weights behind them are refitted.
+    iterations, restarts
+        Of k-means; see `lutgen.train.kmeans.kmeans`.
     """
 
     def each(op: LookupOp, x: Float32Array, target: Float32Array) -> None:
         if isinstance(op.lookup, Vectors):
             op.lookup.residual = None
-            op.lookup.books = clustered(op.lookup, x, rng, iterations, 1)
+            op.lookup.books = clustered(op.lookup, x, rng, iterations, restarts)
         if isinstance(op.lookup, Vectors) or op.inputs != ("input",):
             regress(op.lookup, x, target, ridge, free)
 

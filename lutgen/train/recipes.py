@@ -1,0 +1,81 @@
+"""Settings that suit a network and its data, where the user gives none."""
+
+from dataclasses import dataclass
+
+from lutgen.train.augment import Augment
+from lutgen.train.tune import Tuning
+
+__all__ = ["Recipe", "recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of all stages.
+
+    Attributes
+    ----------
+    augment : Augment
+        In training; noise in parts of the inputs' range.
+    float_noise : float
+        Noise while the float network trains.
+    float_epochs, batch : int
+    samples : int
+        That ``replace`` and ``refit`` look at.
+    ridge : float
+    calibrate, joint : Tuning
+    """
+
+    augment: Augment
+    float_noise: float
+    float_epochs: int
+    batch: int
+    samples: int
+    ridge: float
+    calibrate: Tuning
+    joint: Tuning
+
+
+def recipe(shape: tuple[int, ...], convolves: bool, count: int, trained: bool) -> Recipe:
+    """What suits ``count`` training samples of that shape.
+
+    Parameters
+    ----------
+    convolves : bool
+        Whether the network has convolutions.
+    trained : bool
+        Whether the float network comes trained.
+    """
+    batch = 64 if count < 10_000 else 128
+    steps = -(-count // batch)
+    # Few samples take more passes to as many steps.
+    epochs = min(300, max(16, 1200 // steps))
+    image = len(shape) == 3
+    colour = image and shape[2] == 3 and min(shape[:2]) >= 16
+    # Sides below 16 do not shift: a pixel of an 8x8 digit is a stroke.
+    shift = (min(shape[:2]) // (8 if colour else 16)) if image else 0
+    if convolves:
+        noise = 0.0
+        joint = Tuning(
+            epochs=min(epochs, 8 if count >= 10_000 else 100),
+            batch=batch,
+            learning_rate=1e-3,
+            beta=0.0,
+            distill=0.9,
+        )
+        samples, ridge = 1000, 1e-3
+    else:
+        noise = 0.03 if shift else 0.1
+        joint = Tuning(epochs=epochs, batch=batch, learning_rate=2e-3, beta=0.1, distill=0.5)
+        samples, ridge = 4096, 1e-2
+    return Recipe(
+        augment=Augment(flip=colour, shift=shift, noise=noise),
+        float_noise=0.0 if convolves else (0.1 if shift else 0.15),
+        float_epochs=epochs,
+        batch=batch,
+        samples=samples,
+        ridge=ridge,
+        calibrate=Tuning(
+            epochs=2, batch=batch, learning_rate=1e-3, beta=1.0, distill=0.5, train=("books",)
+        ),
+        joint=joint,
+    )
