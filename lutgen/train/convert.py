@@ -18,9 +18,8 @@ from lutgen.train.lutnet import (
     Pointwise,
     Wire,
 )
-from lutgen.train.refit import refit, replace
 
-__all__ = ["LayerOptions", "convert", "refit", "replace"]
+__all__ = ["LayerOptions", "convert"]
 
 
 @dataclass(frozen=True)

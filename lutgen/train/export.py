@@ -118,6 +118,6 @@ def _lookup(op: LookupOp, common: dict[str, Any]) -> md.Node:
         stride=window.stride,
         pad=window.pad,
         encode="pixel" if pixel else "window",
-        order="hwc" if isinstance(rows, Taps) else rows.order,
+        order=rows.order if isinstance(rows, Dense) else "hwc",
         table=codes.reshape(*window.kernel, *codes.shape[1:]) if pixel else codes[0],
     )

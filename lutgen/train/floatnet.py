@@ -28,6 +28,8 @@ __all__ = [
     "Weighted",
     "columns",
     "cross_entropy",
+    "flat",
+    "unflat",
 ]
 
 Shape = tuple[int, ...]  # of one sample, (C, H, W) or (K,)
@@ -45,6 +47,21 @@ def columns(x: NDArray[Any], shape: Shape) -> NDArray[Any]:
         return np.ascontiguousarray(x.reshape(len(x), -1).T)
     c, h, w = shape
     return np.ascontiguousarray(x.reshape(len(x), h, w, c).transpose(3, 0, 1, 2))
+
+
+def flat(x: Float32Array) -> Float32Array:
+    """Images ``[C, batch, H, W]`` as vectors ``[K, batch]``: rows, columns, channels."""
+    if x.ndim == 2:
+        return x
+    return x.transpose(2, 3, 0, 1).reshape(-1, x.shape[1])
+
+
+def unflat(x: Float32Array, shape: Shape) -> Float32Array:
+    """What `flat` made vectors of: arrays of that shape, the batch inside."""
+    if len(shape) == 2:
+        return x
+    channels, batch, height, width = shape
+    return np.ascontiguousarray(x.reshape(height, width, channels, batch).transpose(2, 3, 0, 1))
 
 
 def cross_entropy(
@@ -426,18 +443,12 @@ class Flatten(FloatLayer):
 
     def forward(self, xs: list[Float32Array], training: bool) -> tuple[Float32Array, Any]:
         (x,) = xs
-        if x.ndim == 2:
-            return x, x.shape
-        return x.transpose(2, 3, 0, 1).reshape(-1, x.shape[1]), x.shape
+        return flat(x), x.shape
 
     def backward(
         self, memory: Any, gradient: Float32Array
     ) -> tuple[list[Float32Array], list[Float32Array]]:
-        if len(memory) == 2:
-            return [gradient], []
-        channels, batch, height, width = memory
-        image = gradient.reshape(height, width, channels, batch)
-        return [np.ascontiguousarray(image.transpose(2, 3, 0, 1))], []
+        return [unflat(gradient, memory)], []
 
 
 class FloatNet:
@@ -536,7 +547,7 @@ class FloatNet:
                 left[name] -= 1
                 if not left[name]:
                     del values[name]
-        return y.reshape(len(y), -1)
+        return flat(y)
 
     def logits(self, x: NDArray[Any], *, unit: float = 1.0, batch: int = 256) -> Float32Array:
         """Logits ``[sample, classes]`` of samples ``[sample, ...]`` times ``unit``."""
@@ -558,16 +569,16 @@ class FloatNet:
             value, memory = layer.forward([values[n] for n in layer.inputs], True)
             values[layer.name] = value
             memories.append(memory)
-        logits = values[self.layers[-1].name]
-        value, gradient = cross_entropy(logits.reshape(len(logits), -1), y)
-        by: dict[str, Float32Array] = {self.layers[-1].name: gradient.reshape(logits.shape)}
-        result: list[Float32Array] = []
+        result = values[self.layers[-1].name]
+        loss, gradient = cross_entropy(flat(result), y)
+        by: dict[str, Float32Array] = {self.layers[-1].name: unflat(gradient, result.shape)}
+        gradients: list[Float32Array] = []
         for layer, memory in zip(reversed(self.layers), reversed(memories), strict=True):
             backs, own = layer.backward(memory, by.pop(layer.name))
-            result[:0] = own
+            gradients[:0] = own
             for name, back in zip(layer.inputs, backs, strict=True):
                 by[name] = by[name] + back if name in by else back
-        return value, result, memories
+        return loss, gradients, memories
 
     def absorb(self, memories: list[Any]) -> None:
         """Updates running statistics by what `loss` remembered."""

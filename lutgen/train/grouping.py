@@ -34,7 +34,8 @@ def likeness(activations: Float32Array) -> NDArray[np.float64]:
     # Units that never fire correlate with none.
     length = np.sqrt((centred * centred).sum(axis=1, keepdims=True)) + np.float32(1e-9)
     unit = centred / length
-    return (unit @ unit.T).astype(np.float64)
+    alike: NDArray[np.float64] = (unit @ unit.T).astype(np.float64)
+    return alike
 
 
 def order(alike: NDArray[np.float64], subvec: int) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lutgen.numeric import Format
 from lutgen.train import floatnet
-from lutgen.train.floatnet import columns, cross_entropy
+from lutgen.train.floatnet import columns, cross_entropy, flat, unflat
 from lutgen.train.lookups import Integers, Lookup
 from lutgen.train.optim import Float32Array
 
@@ -297,7 +297,7 @@ class LookupNet:
                 left[name] -= 1
                 if not left[name]:
                     del values[name]
-        return y.reshape(-1, q.shape[1])
+        return flat(y)
 
     def loss(
         self,
@@ -327,14 +327,14 @@ class LookupNet:
             values[op.name] = value
             memories.append(memory)
         result = values[self.last.name]
-        logits = (result.reshape(-1, q.shape[1]) * self.last.wire.scale).astype(np.float32)
+        logits = (flat(result) * self.last.wire.scale).astype(np.float32)
         right = float((logits.argmax(axis=0) == y).sum())
         loss, gradient = cross_entropy(logits, y)
         if soft is not None and mix:
             other, towards = cross_entropy(logits, y, soft)
             loss += mix * (other - loss)
             gradient += np.float32(mix) * (towards - gradient)
-        by: dict[str, Float32Array] = {self.last.name: gradient.reshape(result.shape)}
+        by: dict[str, Float32Array] = {self.last.name: unflat(gradient, result.shape)}
         raw: dict[str, dict[str, Float32Array]] = {}
         for op, memory in zip(reversed(self.ops), reversed(memories), strict=True):
             mine = by.pop(op.name)

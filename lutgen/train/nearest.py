@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutgen.numeric import Format, Int64Array, clog2
+from lutgen.spec.encoder import narrowest
 from lutgen.train.optim import Float32Array
 
 __all__ = ["nearest"]
@@ -56,9 +57,7 @@ def nearest(
             )
         return index
     largest = {"l1": subvec * span, "l2": subvec * span * span, "chebyshev": span}[metric] + 1
-    kind = np.int16 if largest << bits < 1 << 15 else np.int32
-    if largest << bits >= 1 << 31:
-        kind = np.int64
+    kind = narrowest(0, largest << bits)
     scale = 1 << bits
     if metric == "l2":
         scale = 1  # applied after the square

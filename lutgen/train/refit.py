@@ -5,8 +5,10 @@ towards what the float network gives there.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lutgen.numeric import ceil_div
 from lutgen.train import floatnet as fl
@@ -65,7 +67,7 @@ def walk(
         if op is None:
             continue
         xs = [values[name] for name in op.inputs]
-        target: Float32Array | None = real[layer.name]
+        target = real[layer.name]
         if isinstance(op, LookupOp):
             target = target + _owed(net, origin, op, real, values, wires)
             op.form([wires[name] for name in op.inputs])
@@ -75,7 +77,7 @@ def walk(
             op,
             [x[:, :few] for x in xs],
             [wires[name] for name in op.inputs],
-            None if target is None else target[:, :few],
+            target[:, :few],
             bases,
         )
         wires[op.name] = op.wire
@@ -100,13 +102,13 @@ def _owed(
     real: dict[str, Float32Array],
     values: dict[str, Float32Array],
     wires: dict[str, Wire],
-) -> Float32Array | float:
+) -> NDArray[Any] | float:
     """What the other inputs of a join that only ``op`` is missing from lack."""
     users = [user for user in net.ops if op.name in user.inputs]
     if len(users) != 1 or not isinstance(users[0], Join):
         return 0.0
     layer = next(layer for layer in origin.layers if layer.name == users[0].name)
-    total: Float32Array | float = 0.0
+    total: NDArray[Any] | float = 0.0
     for name, ideal in zip(users[0].inputs, layer.inputs, strict=True):
         if name == op.name:
             continue
@@ -239,12 +241,12 @@ def regress(
     gram[np.diag_indices_from(gram)] += ridge * float(np.trace(gram)) / unknowns + 1e-9
     change = np.linalg.solve(gram, cross)
     lookup.bias[:] = centre - mean @ change
-    change = change.reshape(start.shape).astype(np.float32)
+    moved: Float32Array = change.reshape(start.shape).astype(np.float32)
     if free and isinstance(lookup, Vectors):
-        lookup.residual = change
+        lookup.residual = moved
     else:
-        change[:, rows.features :] = 0
-        lookup.weight += change
+        moved[:, rows.features :] = 0
+        lookup.weight += moved
 
 
 def regressors(lookup: Lookup, x: Float32Array, free: bool) -> list[Float32Array]:
