@@ -22,7 +22,8 @@ class Augment:
     flip : bool
         Whether every other image is mirrored left to right.
     shift : int
-        Images move by up to so many rows and columns; what comes in is 0.
+        Images move by up to so many rows and columns; what comes in repeats the edge, as black
+        margins would be new to a network that comes trained.
     noise : float
         Standard deviation of the noise, in inputs' units.
     """
@@ -41,20 +42,20 @@ class Augment:
             x = self._moved(x, rng)
         if not self.noise:
             return x
-        added = x + np.float32(self.noise) * rng.standard_normal(x.shape, dtype=np.float32)
+        added: Array = x + np.float32(self.noise) * rng.standard_normal(x.shape, dtype=np.float32)
         if fmt is None:
             return added
-        return np.clip(np.floor(added + np.float32(0.5)), fmt.low, fmt.high)
+        clipped: Array = np.clip(np.floor(added + np.float32(0.5)), fmt.low, fmt.high)
+        return clipped
 
     def _moved(self, x: Array, rng: np.random.Generator) -> Array:
         batch, height, width = x.shape[:3]
         s = self.shift
-        mirrored = rng.random(batch) < (0.5 if self.flip else 0.0)
+        mirrored = rng.random((batch,)) < (0.5 if self.flip else 0.0)
         down, right = rng.integers(0, 2 * s + 1, size=(2, batch))
-        padded = np.zeros((batch, height + 2 * s, width + 2 * s, x.shape[3]), dtype=x.dtype)
-        padded[:, s : s + height, s : s + width] = x
+        padded: Array = np.pad(x, ((0, 0), (s, s), (s, s), (0, 0)), mode="edge")
         result = np.empty_like(x)
         for i in range(batch):
-            part = padded[i, down[i] : down[i] + height, right[i] : right[i] + width]
+            part: Array = padded[i, down[i] : down[i] + height, right[i] : right[i] + width]
             result[i] = part[:, ::-1] if mirrored[i] else part
         return result
