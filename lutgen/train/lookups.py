@@ -47,6 +47,7 @@ class Pass:
     q: Float32Array  # the inputs
     placed: list[Float32Array]  # as `Rows.product` took them
     acc: Float32Array  # accumulators [n, ...]
+    index: NDArray[np.intp] | None = None  # [g, L]
 
 
 class Lookup:
@@ -192,6 +193,8 @@ class Vectors(Lookup):
         Codebooks, in units of the input's integers.
     residual : float32 array ``[taps, g * c, n]`` or None
         What the tables are beside the product, in real units; None where tables are tied to it.
+    moving : bool
+        Whether `backward` gives the gradient by `residual`.
     """
 
     def __init__(
@@ -213,6 +216,7 @@ class Vectors(Lookup):
         self.subvec, self.centroids, self.metric = subvec, centroids, metric
         self.books = np.zeros((self.groups, centroids, subvec), dtype=np.float32)
         self.residual: Float32Array | None = None
+        self.moving = True
 
     @property
     def parameters(self) -> dict[str, Float32Array]:
@@ -247,6 +251,18 @@ class Vectors(Lookup):
         assert ints.codebooks is not None
         index = self.indices(q, ints.codebooks)
         return self.rows.place_hot(index, self.centroids, q.shape)
+
+    def forward(
+        self, q: Float32Array, ints: Integers, placed: list[Float32Array] | None = None
+    ) -> Pass:
+        index = None
+        if placed is None:
+            assert ints.codebooks is not None
+            index = self.indices(q, ints.codebooks)
+            placed = self.rows.place_hot(index, self.centroids, q.shape)
+        kept = super().forward(q, ints, placed)
+        kept.index = index
+        return kept
 
     def tied_tables(self) -> Float32Array:
         """Codebooks times weights ``[taps, g * c, n]``, in real units."""
@@ -298,20 +314,52 @@ class Vectors(Lookup):
             spread = self.rows.spread(by_s, kept.shape)
             part = self.rows.by_matrix(exact, spread, self.rows.features, self.outputs)
             raw["weight"] = np.pad(part, ((0, 0), (0, self.spare), (0, 0)))
-        spread = self.rows.spread(towards, kept.shape)
-        raw["table"] = self.rows.by_matrix(
-            kept.placed, spread, self.groups * self.centroids, self.outputs
-        )
         raw["bias"] = gradient.reshape(len(gradient), -1).sum(axis=1)
+        spread = self.rows.spread(towards, kept.shape)
+        by_rows: Float32Array | None = None
+        if self.residual is not None and self.moving:
+            raw["table"] = self.rows.by_matrix(
+                kept.placed, spread, self.groups * self.centroids, self.outputs
+            )
+        else:
+            by_rows = self._through_centroids(kept, spread, raw)
         if not wanted:
             return loss, raw, None
         if by_s is not None:
             spread = self.rows.spread(gradient + by_s, kept.shape)
-        weight = self.weight[:, : self.rows.features]
-        back = self.rows.back(self.rows.by_rows(weight, spread, kept.shape), kept.shape)
-        return loss, raw, back
+        if by_rows is None or by_s is not None:
+            by_rows = self.rows.by_rows(self.weight, spread, kept.shape)
+        return loss, raw, self.rows.back(by_rows[: self.rows.features], kept.shape)
+
+    def _through_centroids(
+        self, kept: Pass, spread: list[Float32Array], raw: dict[str, Float32Array]
+    ) -> Float32Array:
+        """Raw gradients by weights and codebooks without the one by the tables, which is c / v
+        times the work; gives that by the rows ``[g * v, L]``.
+        """
+        assert kept.index is not None
+        books = self.codebooks().astype(np.float32) * np.float32(self.in_scale)
+        near = np.take_along_axis(books.transpose(0, 2, 1), kept.index[:, None, :], axis=2)
+        placed = self.rows.place(near.reshape(-1, kept.index.shape[1]), kept.shape)
+        part = self.rows.by_matrix(
+            placed, spread, self.groups * self.subvec, self.outputs
+        )
+        raw["weight"] = raw["weight"] + part if "weight" in raw else part
+        by_rows = self.rows.by_rows(self.weight, spread, kept.shape)
+        parts = by_rows.reshape(self.groups, self.subvec, -1)
+        count = self.groups * self.centroids
+        flat = (kept.index + self.centroids * np.arange(self.groups)[:, None]).ravel()
+        sums = [
+            np.bincount(flat, weights=parts[:, d].ravel(), minlength=count)
+            for d in range(self.subvec)
+        ]
+        raw["books"] = np.stack(sums, axis=-1).reshape(self.books.shape).astype(np.float32)
+        return by_rows
 
     def finish(self, raw: dict[str, Float32Array]) -> dict[str, Float32Array]:
+        if "table" not in raw:
+            result = {**raw, "books": raw["books"] * np.float32(self.in_scale)}
+            return self._kept_in_shape(result)
         by_table = raw["table"].reshape(self.rows.taps, self.groups, self.centroids, -1)
         books = self.codebooks().astype(np.float32)
         weight = self.weight.reshape(self.rows.taps, self.groups, self.subvec, -1)
@@ -324,12 +372,16 @@ class Vectors(Lookup):
         }
         if "weight" in raw:
             result["weight"] += raw["weight"]
-        result["weight"][:, self.rows.features :] = 0
-        if self.spare:
-            result["books"][-1, :, self.subvec - self.spare :] = 0
         if self.residual is not None:
             result["residual"] = raw["table"]
-        return result
+        return self._kept_in_shape(result)
+
+    def _kept_in_shape(self, gradients: dict[str, Float32Array]) -> dict[str, Float32Array]:
+        """No gradient where the last sub-vector is padding."""
+        gradients["weight"][:, self.rows.features :] = 0
+        if self.spare:
+            gradients["books"][-1, :, self.subvec - self.spare :] = 0
+        return gradients
 
     def settle(self) -> None:
         np.clip(self.books, self.element.low, self.element.high, out=self.books)

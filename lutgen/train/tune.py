@@ -230,6 +230,9 @@ def tune(
     """
     if state is not None:
         state.now.restore(net)
+    for lookup in net.lookups.values():
+        if isinstance(lookup, Vectors):
+            lookup.moving = "residual" in tuning.train
     moved = rates(net, tuning.train)
     parameters = {
         key: value
