@@ -91,6 +91,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
             "now": state.now.scales,
             "best": state.best.scales,
             "history": [asdict(epoch) for epoch in state.history],
+            "rates": state.rates,
         }
         put("now", state.now.arrays)
         put("best", state.best.arrays)
@@ -166,5 +167,6 @@ def _parse(
             get("moments"),
             own["steps"],
             [Epoch(**epoch) for epoch in own["history"]],
+            own["rates"],
         )
     return result

@@ -138,7 +138,11 @@ class Snapshot:
 
 @dataclass
 class State:
-    """Where a stage stands after an epoch: all that is needed to go on as if nothing happened."""
+    """Where a stage stands after an epoch: all that is needed to go on as if nothing happened.
+
+    ``rates`` are those that the stage began with: parameters grow in training, and their rates
+    would with them.
+    """
 
     done: int
     now: Snapshot
@@ -147,6 +151,7 @@ class State:
     moments: dict[str, Float32Array]
     steps: int
     history: list[Epoch]
+    rates: dict[str, float]
 
 
 def score(
@@ -233,7 +238,7 @@ def tune(
     for lookup in net.lookups.values():
         if isinstance(lookup, Vectors):
             lookup.moving = "residual" in tuning.train
-    moved = rates(net, tuning.train)
+    moved = rates(net, tuning.train) if state is None else state.rates
     parameters = {
         key: value
         for name, lookup in net.lookups.items()
@@ -253,7 +258,7 @@ def tune(
     if state is None:
         first = Snapshot.of(net)
         loss = score(net, held, workers)[1]
-        state = State(0, first, first, loss, {}, 0, [])
+        state = State(0, first, first, loss, {}, 0, [], moved)
     else:
         step.load(state.moments, state.steps)
     starts = range(0, len(samples.q), tuning.batch)
@@ -313,6 +318,7 @@ def tune(
             step.save(),
             step.steps,
             [*state.history, measured],
+            moved,
         )
         if not np.isfinite(loss):
             state.best.restore(net)
