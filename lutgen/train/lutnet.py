@@ -4,7 +4,7 @@ Every operation computes what its node of the model computes, on integers held i
 Gradients are by real values and go straight through rounding.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from lutgen.numeric import Format
 from lutgen.train import floatnet
 from lutgen.train.floatnet import columns, cross_entropy, flat, unflat
 from lutgen.train.lookups import Integers, Lookup
+from lutgen.train.nearest import EXACT
 from lutgen.train.optim import Float32Array
 
 __all__ = ["Average", "Flat", "Join", "LookupNet", "LookupOp", "Maximum", "Op", "Pointwise", "Wire"]
@@ -138,18 +139,20 @@ class Average(Op):
 
     Attributes
     ----------
-    finer : int
-        The output's scale is ``2**-finer`` of the input's, as near as the multiplier allows.
+    finer : float
+        The output's scale is ``2**-finer`` of the input's, as near as the multiplier allows; whole
+        where no join fixes the scale.
     """
 
     def __init__(self, name: str, inputs: Sequence[str], pool: floatnet.AvgPool2d, output: Format):
         super().__init__(name, inputs)
         self.pool, self.output = pool, output
-        self.finer, self.multiplier, self.shift = 0, 1, 0
+        self.finer, self.multiplier, self.shift = 0.0, 1, 0
 
     def form(self, wires: list[Wire]) -> None:
         area = int(np.prod(self.pool.window.kernel))
-        shift = 15
+        # A free scale takes in what the multiplier is off: few bits do. A fixed one needs them all.
+        shift = 15 + max(0, -int(self.finer)) if self.finer % 1 == 0 else 31
         while shift > 0 and round(2.0 ** (shift + self.finer) / area) >= 1 << 16:
             shift -= 1
         multiplier = max(1, round(2.0 ** (shift + self.finer) / area))
@@ -160,7 +163,7 @@ class Average(Op):
         self.wire = Wire(self.output, scale)
 
     def forward(self, xs: list[Float32Array], ints: Integers | None) -> tuple[Float32Array, Any]:
-        total = self.pool.sums(xs[0]).astype(np.float64) * self.multiplier
+        total = self.pool.sums(xs[0].astype(np.float64)) * self.multiplier
         y, open_ = clamped(total, self.shift, self.output)
         return y, (xs[0].shape, open_)
 
@@ -181,13 +184,22 @@ class Join(Op):
         finest = min(wire.scale for wire in wires)
         self.left_shifts = tuple(round(float(np.log2(wire.scale / finest))) for wire in wires)
         self.wire = Wire(self.output, finest * 2.0**self.shift)
+        reach = sum(
+            (1 << wire.format.bits) << left
+            for wire, left in zip(wires, self.left_shifts, strict=True)
+            if wire.format is not None
+        )
+        self.kind: type[np.floating[Any]] = np.float32 if 2 * reach < EXACT else np.float64
+
+    def total(self, xs: list[Float32Array]) -> NDArray[np.floating]:
+        """The sum before it is shifted."""
+        total: NDArray[np.floating] = xs[0] * self.kind(1 << self.left_shifts[0])
+        for x, left in zip(xs[1:], self.left_shifts[1:], strict=True):
+            total += x * self.kind(1 << left)
+        return total
 
     def forward(self, xs: list[Float32Array], ints: Integers | None) -> tuple[Float32Array, Any]:
-        total = xs[0] * np.float32(1 << self.left_shifts[0])
-        for x, left in zip(xs[1:], self.left_shifts[1:], strict=True):
-            total += x * np.float32(1 << left)
-        y, open_ = clamped(total, self.shift, self.output)
-        return y, open_
+        return clamped(self.total(xs), self.shift, self.output)
 
     def backward(self, memory: Any, gradient: Float32Array) -> list[Float32Array]:
         return [gradient * memory] * len(self.inputs)
@@ -247,6 +259,10 @@ class LookupNet:
             for name in op.inputs:
                 self.uses[name] += 1
             self.uses[op.name] = 0
+        self._learning: set[str] = set()  # what hangs on a parameter
+        for op in self.ops:
+            if isinstance(op, LookupOp) or self._learning.intersection(op.inputs):
+                self._learning.add(op.name)
 
     @property
     def lookups(self) -> dict[str, Lookup]:
@@ -307,11 +323,15 @@ class LookupNet:
         beta: float = 0.0,
         soft: Float32Array | None = None,
         mix: float = 0.0,
+        hints: Mapping[str, Float32Array] | None = None,
+        hint: float = 0.0,
     ) -> tuple[float, float, dict[str, dict[str, Float32Array]]]:
         """The loss of a batch and its raw gradients, layer by layer (see `Lookup.finish`).
 
         Cross-entropy of the results; `beta` times the layers' reconstruction terms; and, ``mix`` of
-        1 instead of the classes, cross-entropy towards the probabilities ``soft``.
+        1 instead of the classes, cross-entropy towards the probabilities ``soft``; and ``hint`` times
+        the mean squared differences of operations' real results to ``hints``, over the variances of
+        those.
 
         Returns
         -------
@@ -337,19 +357,27 @@ class LookupNet:
         by: dict[str, Float32Array] = {self.last.name: unflat(gradient, result.shape)}
         raw: dict[str, dict[str, Float32Array]] = {}
         for op, memory in zip(reversed(self.ops), reversed(memories), strict=True):
+            if op.name not in self._learning:
+                continue
             mine = by.pop(op.name)
+            if hints is not None and op.name in hints:
+                wanted = hints[op.name]
+                error = values[op.name] * np.float32(op.wire.scale) - wanted
+                share = hint / (float(wanted.var()) + 1e-9)
+                loss += share * float(np.mean(error * error))
+                mine = mine + error * np.float32(2 * share / error.size)
             if isinstance(op, LookupOp):
                 kept, open_ = memory
-                wanted = op.inputs[0] != "input"
+                below = op.inputs[0] in self._learning
                 more, raw[op.name], back = op.lookup.backward(
-                    kept, mine if open_ is None else mine * open_, beta, wanted
+                    kept, mine if open_ is None else mine * open_, beta, below
                 )
                 loss += more
                 backs = [back]
             else:
                 backs = list(op.backward(memory, mine))
             for name, part in zip(op.inputs, backs, strict=True):
-                if part is not None and name != "input":
+                if part is not None and name in self._learning:
                     by[name] = by[name] + part if name in by else part
         return loss, right, raw
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutgen.train.augment import Augment
-from lutgen.train.floatnet import FloatNet, columns, cross_entropy
+from lutgen.train.floatnet import FloatLayer, FloatNet, ReLU, columns, cross_entropy
 from lutgen.train.lookups import Integers, Vectors
 from lutgen.train.lutnet import Average, Join, LookupNet
 from lutgen.train.optim import Float32Array, optimiser, rate
@@ -50,6 +50,9 @@ class Tuning:
     distill : float
         0..1: how much of the loss is the cross-entropy towards the float network's probabilities
         in place of the classes.
+    hint : float
+        Weight of the mean squared differences between what residual joins and pools give here and in
+        the float network, over the variances.
     temperature : float
         Of the float network's probabilities.
     optimiser : str
@@ -66,6 +69,7 @@ class Tuning:
     decay: float = 0.0
     beta: float = 0.1
     distill: float = 0.0
+    hint: float = 0.0
     temperature: float = 1.0
     optimiser: str = "adamw"
     schedule: str = "cosine"
@@ -132,7 +136,7 @@ class Snapshot:
             if isinstance(op, Join):
                 op.shift = int(self.scales[op.name][0])
             elif isinstance(op, Average):
-                op.finer = int(self.scales[op.name][0])
+                op.finer = float(self.scales[op.name][0])
         net.form()
 
 
@@ -262,6 +266,7 @@ def tune(
     else:
         step.load(state.moments, state.steps)
     starts = range(0, len(samples.q), tuning.batch)
+    hinted = {} if origin is None else hint_layers(net, origin)
     fmt = net.source.format
     soft_scale = np.float32(net.source.scale)
     scaled = max(net.part, SCALED // int(np.prod(net.inside[1:], dtype=int)))
@@ -273,9 +278,17 @@ def tune(
             x = augment(x, np.random.default_rng(own), fmt)
         q = columns(x, net.inside).astype(np.float32)
         soft = None
-        if tuning.distill and origin is not None:
-            soft = _softmax(origin.run(q * soft_scale), tuning.temperature)
-        return net.loss(q, samples.y[chosen], ints, tuning.beta, soft, tuning.distill)
+        hints: dict[str, Float32Array] = {}
+        if (tuning.distill or tuning.hint) and origin is not None:
+
+            def visit(layer: FloatLayer, value: Float32Array) -> None:
+                if tuning.hint and layer.name in hinted:
+                    hints[hinted[layer.name]] = value
+
+            soft = _softmax(origin.run(q * soft_scale, visit), tuning.temperature)
+        return net.loss(
+            q, samples.y[chosen], ints, tuning.beta, soft, tuning.distill, hints, tuning.hint
+        )
 
     for epoch in range(state.done, tuning.epochs):
         order = np.random.default_rng((*seed, epoch)).permutation(len(samples.q))
@@ -329,6 +342,18 @@ def tune(
             progress(epoch + 1, measured)
     state.best.restore(net)
     return state
+
+
+def hint_layers(net: LookupNet, origin: FloatNet) -> dict[str, str]:
+    """The float layers that residual joins and pools should do like, and those operations."""
+    kinds = {layer.name: type(layer) for layer in origin.layers}
+    result = {}
+    for op in net.ops:
+        if isinstance(op, Join | Average):
+            users = origin.users[op.name]
+            fused = len(users) == 1 and kinds[users[0]] is ReLU
+            result[users[0] if fused else op.name] = op.name
+    return result
 
 
 def _merged(
