@@ -341,9 +341,7 @@ class Vectors(Lookup):
         books = self.codebooks().astype(np.float32) * np.float32(self.in_scale)
         near = np.take_along_axis(books.transpose(0, 2, 1), kept.index[:, None, :], axis=2)
         placed = self.rows.place(near.reshape(-1, kept.index.shape[1]), kept.shape)
-        part = self.rows.by_matrix(
-            placed, spread, self.groups * self.subvec, self.outputs
-        )
+        part = self.rows.by_matrix(placed, spread, self.groups * self.subvec, self.outputs)
         raw["weight"] = raw["weight"] + part if "weight" in raw else part
         by_rows = self.rows.by_rows(self.weight, spread, kept.shape)
         parts = by_rows.reshape(self.groups, self.subvec, -1)

@@ -329,9 +329,9 @@ class LookupNet:
         """The loss of a batch and its raw gradients, layer by layer (see `Lookup.finish`).
 
         Cross-entropy of the results; `beta` times the layers' reconstruction terms; and, ``mix`` of
-        1 instead of the classes, cross-entropy towards the probabilities ``soft``; and ``hint`` times
-        the mean squared differences of operations' real results to ``hints``, over the variances of
-        those.
+        1 instead of the classes, cross-entropy towards the probabilities ``soft``; and ``hint``
+        times the mean squared differences of operations' real results to ``hints``, over the
+        variances of those.
 
         Returns
         -------

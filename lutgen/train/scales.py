@@ -28,6 +28,10 @@ from lutgen.train.optim import Float32Array
 
 __all__ = ["Bases", "fit_all", "fit_op"]
 
+LEFT = 15  # the most that an input of a join is shifted
+RIGHT = 31  # the most that a result is
+BIAS = 1 << 23  # the most that a bias is worth, in table entries of 1
+
 
 class Bases:
     """The classes of wires whose scales differ by powers of two, and their bases.
@@ -43,7 +47,9 @@ class Bases:
             if isinstance(op, Join | Maximum | Flat | Pointwise):
                 for name in op.inputs:
                     self._parent[self._root(name)] = self._root(op.name)
-        self._base = {self._root("input"): net.source.scale}
+        self._base: dict[str, float] = {}
+        self._reach: dict[str, tuple[float, float]] = {}  # finest and coarsest scale
+        self.note("input", net.source.scale)
 
     def _root(self, name: str) -> str:
         while self._parent[name] != name:
@@ -54,9 +60,37 @@ class Bases:
         """The base that the wire's scale must be a power of two of; None where it is free."""
         return self._base.get(self._root(name))
 
+    def limits(self, name: str) -> tuple[float, float]:
+        """Between which scales the wire's must lie, so that a join can shift its inputs alike."""
+        finest, coarsest = self._reach.get(self._root(name), (float("inf"), 0.0))
+        return coarsest * 2.0**-LEFT, finest * 2.0**LEFT
+
     def note(self, name: str, scale: float) -> None:
         """The wire has this scale: the base of its class unless that is set."""
-        self._base.setdefault(self._root(name), scale)
+        root = self._root(name)
+        self._base.setdefault(root, scale)
+        finest, coarsest = self._reach.get(root, (scale, scale))
+        self._reach[root] = min(finest, scale), max(coarsest, scale)
+
+
+def octaves(scale: float, limits: tuple[float, float]) -> tuple[float, float]:
+    """By how many powers of two a scale must, and may, be made coarser."""
+    low, high = limits
+    with np.errstate(divide="ignore"):  # nothing is known of the class yet
+        least, most = np.log2(low / scale), np.log2(high / scale)
+    return float(np.ceil(least - 0.01)), float(np.floor(most + 0.01))
+
+
+def peak(acc: NDArray[np.floating], output: Format) -> float:
+    """The greatest result that ``output`` is to hold."""
+    return max(0.0, float(np.abs(acc).max() if output.signed else acc.max()))
+
+
+def shifts(reach: float, output: Format, within: tuple[float, float]) -> range:
+    """Shifts to try where results reach so far: from one that clips nothing down to finer ones."""
+    most = max(0, int(reach).bit_length() - (output.bits - output.signed)) + 1
+    low, high = max(0.0, within[0]), min(RIGHT, within[1])
+    return range(int(np.clip(most - 4, low, high)), int(np.clip(most, low, high)) + 1)
 
 
 def error(real: NDArray[np.floating], wanted: Float32Array) -> float:
@@ -69,7 +103,8 @@ def fit_lookup(
     q: Float32Array,
     target: Float32Array,
     output: Format | None,
-    base: float | None,
+    bases: Bases,
+    name: str,
 ) -> None:
     """Chooses table scale and shift: results on ``q`` nearest to ``target``.
 
@@ -80,14 +115,16 @@ def fit_lookup(
     ----------
     target : float32 array ``[n, ...]``
         What the layer should give, before it is clamped to ``output``.
-    base : float or None
-        What the scale must be a power of two of.
+    bases, name
+        What is known of the scale of the result, and what that is called.
     """
+    base, limits = bases.of(name), bases.limits(name)
     finest = (lookup.largest() or 1.0) / lookup.table.high
+    finest = max(finest, float(np.abs(lookup.bias).max()) / BIAS)
     if base is None:
         tried = [finest * 2.0 ** (-quarter / 4) for quarter in range(13)]
     else:
-        top = int(np.ceil(np.log2(finest / base)))
+        top = int(min(np.ceil(np.log2(finest / base)), octaves(base, limits)[1]))
         tried = [base * 2.0 ** (top - octave) for octave in range(5)]
     wanted = target
     if output is not None and not output.signed:
@@ -101,9 +138,7 @@ def fit_lookup(
         if output is None:
             found.append((error(acc * scale, wanted), scale, 0))
             continue
-        reach = max(1, int(np.abs(acc).max() if output.signed else acc.max()))
-        most = max(0, reach.bit_length() - (output.bits - output.signed)) + 1
-        for shift in range(max(0, most - 4), most + 1):
+        for shift in shifts(peak(acc, output), output, octaves(scale, limits)):
             y = clamped(acc, shift, output)[0]
             y *= np.float32(scale * 2.0**shift)
             found.append((error(y, wanted), scale, shift))
@@ -123,22 +158,29 @@ def fit_op(
     op.form(wires)
     if isinstance(op, LookupOp):
         wanted = op.lookup.ideal(xs[0]) if target is None else target
-        fit_lookup(op.lookup, xs[0], wanted, op.output, bases.of(op.name))
+        fit_lookup(op.lookup, xs[0], wanted, op.output, bases, op.name)
     elif isinstance(op, Join):
         real = [x * np.float32(wire.scale) for x, wire in zip(xs, wires, strict=True)]
         wanted = np.sum(real, axis=0) if target is None else target
         if not op.output.signed:
             wanted = np.maximum(wanted, 0)
-        found = []
-        for op.shift in range(12):
-            op.form(wires)
-            y = op.forward(xs, None)[0]
-            found.append((error(y * np.float32(op.wire.scale), wanted), op.shift))
-        op.shift = min(found)[1]
+        finest = min(wire.scale for wire in wires)
+        total = op.total(xs)
+        reach = peak(total, op.output)
+        fits: list[tuple[float, int]] = []
+        for shift in shifts(reach, op.output, octaves(finest, bases.limits(op.name))):
+            y = clamped(total, shift, op.output)[0]
+            fits.append((error(y * np.float32(finest * 2.0**shift), wanted), shift))
+        op.shift = min(fits)[1]
     elif isinstance(op, Average):
         most = float(np.abs(op.pool.sums(xs[0])).max()) / float(np.prod(op.pool.window.kernel))
         room = (op.output.high + 0.5) / max(most, 1e-9)
-        op.finer = int(np.clip(np.floor(np.log2(room)), -8, 8))
+        op.finer = float(np.clip(np.floor(np.log2(room)), -16, 15))
+        base = bases.of(op.name)
+        if base is not None:
+            octave = float(np.log2(wires[0].scale / base))
+            least, highest = octaves(base, bases.limits(op.name))
+            op.finer = octave - float(np.clip(np.ceil(octave - op.finer), least, highest))
     op.form(wires)
     bases.note(op.name, op.wire.scale)
 
