@@ -67,26 +67,21 @@ def convert(
     activation_bits : int
         Of what other operations give.
     """
+    # What only a clamp at 0 reads needs no codes below; a ReLU then has nothing left to do.
     after = {
         layer.inputs[0]: layer
         for layer in net.layers
-        if type(layer) is fl.ReLU and len(net.users[layer.inputs[0]]) == 1
+        if isinstance(layer, fl.Clip) and layer.low >= 0 and len(net.users[layer.inputs[0]]) == 1
     }
-    fused = {layer.name: layer.inputs[0] for layer in after.values()}
+    fused = {layer.name for layer in after.values() if isinstance(layer, fl.ReLU)}
     formats: dict[str, Format | None] = {"input": source.format}
     stands: dict[str, str] = {"input": "input"}  # which operation gives a layer's result
     ops: list[Op] = []
     for layer in net.layers:
         before = [stands[name] for name in layer.inputs]
-        if layer.name in fused and isinstance(
-            ops[-1] if ops and ops[-1].name == before[0] else _named(ops, before[0]),
-            LookupOp | Join | Average,
-        ):
+        if layer.name in fused and isinstance(_named(ops, before[0]), LookupOp | Join | Average):
             stands[layer.name] = before[0]
             continue
-        last = layer is net.layers[-1] or (
-            layer.name in after and after[layer.name] is net.layers[-1]
-        )
         relu = layer.name in after
         bits = activation_bits
         op: Op
@@ -94,7 +89,8 @@ def convert(
             own = options[layer.name]
             element = formats[before[0]]
             assert element is not None
-            output = None if last and not relu else Format(own.activation_bits, not relu)
+            last = layer is net.layers[-1]
+            output = None if last else Format(own.activation_bits, not relu)
             op = LookupOp(layer.name, before, _lookup(layer, element, own), output)
         elif isinstance(layer, fl.MaxPool2d):
             op, output = Maximum(layer.name, before, layer), formats[before[0]]

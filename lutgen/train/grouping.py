@@ -112,11 +112,19 @@ def group(net: FloatNet, x: Float32Array, subvecs: Mapping[str, int]) -> None:
                     y = y.reshape(-1, width, y.shape[1]).transpose(1, 0, 2)
                 flat = y.reshape(width, -1)
                 step = max(1, flat.shape[1] // ROWS)
-                alike[mine] = alike.get(mine, 0.0) + likeness(flat[:, ::step])
+                found = likeness(flat[:, ::step])
+                if mine in alike and len(alike[mine]) == len(found):
+                    found += alike[mine]
+                alike[mine] = found
                 asked.setdefault(mine, []).append(subvecs[reader.name])
 
     net.run(x, visit)
-    fixed = {root("input"), root(net.layers[-1].name)}
+    widths: dict[str, set[int]] = {}
+    for name in net.shapes:
+        widths.setdefault(root(name), set()).add(channels(net, name))
+    # A vector that is added to a flattened image has no channels to move.
+    fixed = {name for name, found in widths.items() if len(found) > 1}
+    fixed |= {root("input"), root(net.layers[-1].name)}
     places = {
         name: order(found, max(set(asked[name]), key=asked[name].count))
         for name, found in alike.items()
@@ -125,7 +133,7 @@ def group(net: FloatNet, x: Float32Array, subvecs: Mapping[str, int]) -> None:
     for layer in net.layers:
         if isinstance(layer, BatchNorm) and (own := places.get(root(layer.name))) is not None:
             for array in (layer.gain, layer.offset, layer.mean, layer.variance):
-                array[:] = array[own]
+                array[:] = array.reshape(-1, len(own))[:, own].reshape(-1)
         if not isinstance(layer, Weighted):
             continue
         own = places.get(root(layer.name))
@@ -142,7 +150,7 @@ def group(net: FloatNet, x: Float32Array, subvecs: Mapping[str, int]) -> None:
 def channels(net: FloatNet, name: str) -> int:
     """Channels behind a layer; a flattened image keeps the image's."""
     for layer in net.layers:
-        if layer.name == name and isinstance(layer, Flatten | Clip | BatchNorm):
+        if layer.name == name and isinstance(layer, Flatten | Clip | BatchNorm | Add):
             if isinstance(layer, Flatten) or len(net.shapes[name]) == 1:
                 return channels(net, layer.inputs[0])
     return net.shapes[name][0]

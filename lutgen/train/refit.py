@@ -14,7 +14,7 @@ from lutgen.numeric import ceil_div
 from lutgen.train import floatnet as fl
 from lutgen.train.kmeans import kmeans
 from lutgen.train.lookups import Lookup, Vectors
-from lutgen.train.lutnet import Join, LookupNet, LookupOp, Op, Wire
+from lutgen.train.lutnet import Flat, Join, LookupNet, LookupOp, Op, Wire
 from lutgen.train.optim import Float32Array
 from lutgen.train.scales import Bases, fit_op
 
@@ -196,10 +196,18 @@ def refit(
         if isinstance(op.lookup, Vectors):
             op.lookup.residual = None
             op.lookup.books = clustered(op.lookup, x, rng, iterations, restarts)
-        if isinstance(op.lookup, Vectors) or op.inputs != ("input",):
+        if isinstance(op.lookup, Vectors) or not _exact(net, op.inputs[0]):
             regress(op.lookup, x, target, ridge, free)
 
     walk(net, origin, q, each, progress)
+
+
+def _exact(net: LookupNet, name: str) -> bool:
+    """Whether the wire is the input itself, and so holds what the float network has there."""
+    ops = {op.name: op for op in net.ops}
+    while isinstance(ops.get(name), Flat):
+        name = ops[name].inputs[0]
+    return name == "input"
 
 
 def regress(
