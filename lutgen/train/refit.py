@@ -22,6 +22,7 @@ __all__ = ["refit", "replace"]
 
 ROWS = 1 << 14  # sub-vectors of a codebook that k-means looks at
 SCALED = 1 << 16  # pixels that scales are chosen on
+NOISE = 1e-8  # of a regressor's mean square
 UNKNOWNS = 6144  # a codebook matrix with more is refitted tied: the Gram matrix grows by the square
 
 
@@ -185,7 +186,7 @@ def refit(
     ----------
     ridge : float
         How strongly the solution is drawn to the product of codebooks and weights, in parts of the
-        mean square of a regressor.
+        variance of a regressor.
     free : bool
         Whether tables become parameters of their own; else the weights behind them are refitted.
     iterations, restarts
@@ -237,6 +238,10 @@ def regress(
         stacked = np.empty((unknowns, owed.shape[1]), dtype=np.float32)
         for tap, columns in rows.columns(placed, part.shape):
             stacked[tap * count : (tap + 1) * count] = columns
+        if not total:  # near the means: float32 then keeps what differs from sample to sample
+            pivot, middle = stacked.mean(axis=1), owed.mean(axis=1)
+        stacked -= pivot[:, None]
+        owed -= middle[:, None]
         gram += stacked @ stacked.T
         cross += stacked @ owed.T
         mean += stacked.sum(axis=1, dtype=np.float64)
@@ -246,9 +251,12 @@ def regress(
     centre /= total
     gram -= total * np.outer(mean, mean)
     cross -= total * np.outer(mean, centre)
-    gram[np.diag_indices_from(gram)] += ridge * float(np.trace(gram)) / unknowns + 1e-9
+    varied = float(np.trace(gram)) / unknowns
+    square = varied + total * float(np.mean((mean + pivot) ** 2))
+    # Where inputs hardly vary, or not at all, rounding errors must not be taken for variation.
+    gram[np.diag_indices_from(gram)] += ridge * varied + NOISE * square or 1.0
     change = np.linalg.solve(gram, cross)
-    lookup.bias[:] = centre - mean @ change
+    lookup.bias[:] = centre + middle - (mean + pivot) @ change
     moved: Float32Array = change.reshape(start.shape).astype(np.float32)
     if free and isinstance(lookup, Vectors):
         lookup.residual = moved
