@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from contextvars import copy_context
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -46,10 +47,11 @@ class Workers:
         self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
 
     def map(self, work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
-        """Results of all parts, in their order."""
+        """Results of all parts, in their order; numpy's error state is the caller's."""
         if self._pool is None or len(parts) == 1:
             return [work(part) for part in parts]
-        return list(self._pool.map(work, parts))
+        contexts = [copy_context() for _ in parts]
+        return list(self._pool.map(lambda own, part: own.run(work, part), contexts, parts))
 
     def __enter__(self) -> "Workers":
         return self

@@ -18,6 +18,7 @@ from lutgen.train.scales import fit_all
 __all__ = ["Diverged", "Epoch", "Samples", "Snapshot", "Tuning", "score", "tune"]
 
 SCALED = 1 << 16  # pixels that scales are chosen on between epochs
+GROWTH = 1e6  # of a parameter, over what its root mean square was: more is no training
 
 
 class Diverged(ValueError):  # noqa: N818 - it says what happened, as StopIteration does
@@ -51,8 +52,8 @@ class Tuning:
         0..1: how much of the loss is the cross-entropy towards the float network's probabilities
         in place of the classes.
     hint : float
-        Weight of the mean squared differences between what residual joins and pools give here and in
-        the float network, over the variances.
+        Weight of the mean squared differences between what residual joins and pools give here and
+        in the float network, over the variances.
     temperature : float
         Of the float network's probabilities.
     optimiser : str
@@ -194,10 +195,16 @@ def rates(net: LookupNet, train: tuple[str, ...]) -> dict[str, float]:
     return result
 
 
+def _bounded(parameters: dict[str, Float32Array], sizes: dict[str, float]) -> bool:
+    """Whether all parameters still are of the order that they began with."""
+    return all(np.abs(value).max() < GROWTH * sizes[key] for key, value in parameters.items())
+
+
 def _rms(x: NDArray[Any]) -> float:
     return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
 
 
+@np.errstate(all="ignore")  # numbers that leave all bounds are found where they are looked for
 def tune(
     net: LookupNet,
     samples: Samples,
@@ -318,6 +325,9 @@ def tune(
             right += hits
             if progress is not None:
                 progress(epoch + (number + 1) / len(starts) * 0.97, None)
+        if not _bounded(parameters, moved):
+            state.best.restore(net)
+            raise Diverged(f"Training diverged in epoch {epoch + 1}: parameters grow out of bounds")
         accuracy, loss = score(net, held, workers)
         measured = Epoch(total / len(samples.q), right / len(samples.q), loss, accuracy)
         # At a high rate epochs differ by luck, which a small held-out set takes for merit.
