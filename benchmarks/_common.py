@@ -3,6 +3,7 @@
 import argparse
 import json
 import platform
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -31,6 +32,18 @@ def conditions(texts: Iterable[str]) -> list[str]:
     return ["", heading, "", *(f"- {text}" for text in sorted(set(texts))), ""]
 
 
+def cifar10() -> Path:
+    """The unpacked CIFAR-10 set, made from the folder beside the repository if need be."""
+    unpacked = ROOT / "build" / "cifar10.npz"
+    if not unpacked.is_file():
+        loader = ROOT.parent / "shared" / "data" / "load.py"
+        unpacked.parent.mkdir(exist_ok=True)
+        part = unpacked.with_suffix(".part.npz")
+        subprocess.run([sys.executable, str(loader), "cifar10", str(part)], check=True)
+        part.rename(unpacked)
+    return unpacked
+
+
 def play(
     name: str,
     description: str,
@@ -56,6 +69,7 @@ def play(
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--again", action="store_true", help="measure every row anew")
+    parser.add_argument("--only", metavar="TEXT", help="only rows whose JSON holds this text")
     default = ROOT.parent / "shared" / "data" / "mnist.npz"
     parser.add_argument("--mnist", type=Path, default=default, help="default: %(default)s")
     args = parser.parse_args()
@@ -69,9 +83,14 @@ def play(
     if data.is_file() and not args.again:
         known = json.loads(data.read_text("utf-8"))
     for row in rows(args.mnist):
+        if args.only and args.only not in json.dumps(row):
+            continue
         if any(all(old.get(key) == row[key] for key in row) for old in known):
             continue
-        known.append(measure(row, args.mnist))
+        found = measure(row, args.mnist)
+        if data.is_file():  # another process may have measured other rows meanwhile
+            known = json.loads(data.read_text("utf-8")) if not args.again else known
+        known.append(found)
         write_text(data, json.dumps(known, indent=1) + "\n")
         write_text(page, table(known))
         print(json.dumps(known[-1]), file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ from lutgen.train.convert import LayerOptions
 from lutgen.train.floatnet import Conv2d, FloatNet, Weighted
 from lutgen.train.lookups import reachable
 from lutgen.train.optim import OPTIMISERS, SCHEDULES
+from lutgen.train.tune import PARAMETERS
 
 __all__ = ["ENCODES", "ORDERS", "STAGES", "TABLES", "Options", "StageOptions"]
 
@@ -42,7 +43,7 @@ class StageOptions:
         Of ``replace`` and ``refit``: k-means runs, the best of which is kept.
     ridge : float or None
         Of ``refit``: how strongly tables are drawn to codebooks times weights.
-    epochs, batch, learning_rate, decay, beta, distill, temperature, optimiser, schedule
+    epochs, batch, learning_rate, decay, beta, distill, hint, temperature, optimiser, schedule, train
         Of ``calibrate`` and ``joint``: see `lutgen.train.tune.Tuning`.
     """
 
@@ -55,9 +56,11 @@ class StageOptions:
     decay: float | None = None
     beta: float | None = None
     distill: float | None = None
+    hint: float | None = None
     temperature: float | None = None
     optimiser: str | None = None
     schedule: str | None = None
+    train: tuple[str, ...] | None = None
 
     def check(self, stage: str) -> None:
         """Complains of settings that are wrong, or that the stage has not."""
@@ -67,7 +70,13 @@ class StageOptions:
             what = f"Setting {name!r} of stage {stage!r}"
             if name not in known:
                 raise ValueError(f"{what} does not exist; there are {', '.join(known)}")
-            if name in ("optimiser", "schedule"):
+            if name == "train":
+                for part in value:
+                    if part not in PARAMETERS:
+                        raise ValueError(
+                            f"{what} must be of {', '.join(PARAMETERS)}, not {part!r}"
+                        )
+            elif name in ("optimiser", "schedule"):
                 choices = OPTIMISERS if name == "optimiser" else SCHEDULES
                 if value not in choices:
                     raise ValueError(f"{what} must be one of {', '.join(choices)}, not {value!r}")

@@ -15,7 +15,9 @@ from lutgen.train.optim import Float32Array, optimiser, rate
 from lutgen.train.parallel import Workers
 from lutgen.train.scales import fit_all
 
-__all__ = ["Diverged", "Epoch", "Samples", "Snapshot", "Tuning", "score", "tune"]
+__all__ = ["PARAMETERS", "Diverged", "Epoch", "Samples", "Snapshot", "Tuning", "score", "tune"]
+
+PARAMETERS = ("weight", "bias", "books", "residual")
 
 SCALED = 1 << 16  # pixels that scales are chosen on between epochs
 GROWTH = 1e6  # of a parameter, over what its root mean square was: more is no training
@@ -74,7 +76,7 @@ class Tuning:
     temperature: float = 1.0
     optimiser: str = "adamw"
     schedule: str = "cosine"
-    train: tuple[str, ...] = ("weight", "bias", "books", "residual")
+    train: tuple[str, ...] = PARAMETERS
 
 
 @dataclass(frozen=True)

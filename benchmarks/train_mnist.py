@@ -1,0 +1,133 @@
+"""Accuracy and time of `lutgen.train` on digits and MNIST: perceptrons and LeNet-5.
+
+    python benchmarks/train_mnist.py                   all rows; rows already measured are kept
+    python benchmarks/train_mnist.py --only lenet5     some of them
+    python benchmarks/train_mnist.py --again           measures every row anew
+
+Writes ``benchmarks/results/train_mnist.json`` and, from it, ``docs/results/train_mnist.md`` after
+every row. MNIST comes from ``../shared/data/mnist.npz`` beside the repository, or from ``--mnist``;
+its rows are left out where that is absent.
+"""
+
+import os
+import platform
+import resource
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from _common import Row, conditions, cpu, play
+
+import lutgen
+from lutgen.train import load_data, train
+
+METRICS = ("l1", "l2", "chebyshev")
+SEEDS = (0, 1, 2)
+GOALS = {  # points that may be lost
+    ("mnist", "256-128", 4, "l1"): 0.3,
+    ("mnist", "256-128", 8, "l1"): 0.8,
+    **{("mnist", "lenet5", 4, metric): 0.3 for metric in METRICS},
+}
+
+
+def rows(mnist: Path) -> list[Row]:
+    """What is measured: c = 16, 8-bit tables and activations, defaults otherwise."""
+    found: list[Row] = [
+        {"data": "digits", "arch": "256-128", "subvec": 4, "metric": metric, "seed": seed}
+        for seed in SEEDS
+        for metric in METRICS
+    ]
+    if mnist.is_file():
+        found += [
+            {"data": "mnist", "arch": arch, "subvec": subvec, "metric": metric, "seed": seed}
+            for seed in SEEDS
+            for _, arch, subvec, metric in GOALS
+        ]
+    return found
+
+
+def measure(row: Row, mnist: Path) -> Row:
+    """Trains, and runs the model's golden inference on the test samples."""
+    seed = row["seed"]
+    data = load_data("digits", seed=seed) if row["data"] == "digits" else load_data(mnist)
+    arch = row["arch"] if row["arch"] == "lenet5" else tuple(map(int, row["arch"].split("-")))
+    result = train(data, arch=arch, subvec=row["subvec"], metric=row["metric"], seed=seed)
+    predicted = result.model.predict(data.x_test)
+    trained = result.network.outputs(result.model.quantise(data.x_test))
+    return {
+        **row,
+        **{stage: value for stage, value in result.accuracy.items() if stage != "model"},
+        "golden": float(np.mean(predicted.classes == data.y_test)),
+        "differ": int((predicted.outputs != trained).any(axis=1).sum()),
+        "test_samples": len(data.x_test),
+        "table_bytes": sum(layer.table_bytes for layer in result.layers),
+        "seconds": round(result.seconds, 1),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "lutgen": lutgen.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "cpu": cpu(),
+        "cores": os.cpu_count(),
+    }
+
+
+def table(results: list[Row]) -> str:
+    """The page: the medians, a row for each measurement, and the conditions."""
+    lines = [
+        "# Training on digits and MNIST",
+        "",
+        "Written by `python benchmarks/train_mnist.py`. c = 16, 8-bit tables and activations,",
+        "defaults otherwise; LeNet-5 with the encoding `pixel`. *Float* is the network that training",
+        "starts from, *replace* and *refit* the lookup network after these stages, *golden* the",
+        "exported integer model after joint training; all in % of the test samples. Those choose no",
+        "epoch, but the defaults of training were settled while looking at some of them: take the",
+        "numbers as slightly optimistic. *Differ* counts test samples of which any output of the",
+        "exported model is not what training computed.",
+        "",
+        "Medians over the seeds, and what may be lost:",
+        "",
+        "| data | network | v | metric | seeds | float | golden | lost, points | goal |",
+        "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    keys = dict.fromkeys((r["data"], r["arch"], r["subvec"], r["metric"]) for r in results)
+    for key in keys:
+        mine = [r for r in results if (r["data"], r["arch"], r["subvec"], r["metric"]) == key]
+        first, last, lost = (
+            100 * median(values)
+            for values in (
+                [r["float"] for r in mine],
+                [r["golden"] for r in mine],
+                [r["float"] - r["golden"] for r in mine],
+            )
+        )
+        goal = f"{GOALS[key]:.1f}" if key in GOALS else ""
+        lines.append(
+            f"| {key[0]} | {key[1]} | {key[2]} | {key[3]} | {len(mine)} | {first:.2f} | "
+            f"{last:.2f} | {lost:.2f} | {goal} |"
+        )
+    lines += [
+        "",
+        "Every run:",
+        "",
+        "| data | network | v | metric | seed | float | replace | refit | golden | differ | table KB "
+        "| seconds | peak MB |",
+        "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for r in results:
+        steps = " | ".join(f"{100 * r[key]:.2f}" for key in ("float", "replace", "refit", "golden"))
+        lines.append(
+            f"| {r['data']} | {r['arch']} | {r['subvec']} | {r['metric']} | {r['seed']} | {steps} | "
+            f"{r['differ']} | {r['table_bytes'] / 1024:.0f} | {r['seconds']:.0f} | {r['peak_mb']} |"
+        )
+    return "\n".join(
+        lines
+        + conditions(
+            f"lutgen {r['lutgen']}, Python {r['python']}, numpy {r['numpy']}, {r['cores']} cores "
+            f"({r['cpu']})"
+            for r in results
+        )
+    )
+
+
+if __name__ == "__main__":
+    play("train_mnist", "accuracy and time of lutgen.train on MNIST", rows, measure, table)

@@ -1,0 +1,146 @@
+"""What becomes of a pretrained ResNet-8 on CIFAR-10: accuracy, time and memory of `lutgen.train`.
+
+    python benchmarks/train_resnet8.py                    all rows; rows already measured are kept
+    python benchmarks/train_resnet8.py --only '"joint"'   some of them
+    python benchmarks/train_resnet8.py --again            measures every row anew
+
+Writes ``benchmarks/results/train_resnet8.json`` and, from it, ``docs/results/train_resnet8.md``
+after every row. The network and the images come from ``../shared`` beside the repository; a row
+that is killed goes on from its checkpoint in ``build/``.
+"""
+
+import json
+import os
+import platform
+import resource
+import zlib
+from pathlib import Path
+
+import numpy as np
+from _common import ROOT, Row, cifar10, conditions, cpu, play
+
+import lutgen
+from lutgen.train import load_data, train
+from lutgen.train.onnx import import_onnx
+
+NETWORK = ROOT.parent / "shared" / "models" / "resnet8_cifar10.onnx"
+
+
+def row(stage: str, encode: str, order: str, v: int, metric: str, bits: int, goal: str) -> Row:
+    """One measurement."""
+    return {
+        "stage": stage,
+        "encode": encode if encode == "pixel" else f"{encode} {order}",
+        "subvec": v,
+        "metric": metric,
+        "table_bits": bits,
+        "goal": goal,
+        "seed": 0,
+    }
+
+
+def rows(_: Path) -> list[Row]:
+    """What is measured: c = 16, 8-bit activations, first and last layer exact."""
+    if not NETWORK.is_file():
+        raise SystemExit(f"{NETWORK}: no such file; the pretrained network is needed")
+    return [
+        row("refit", "pixel", "", 4, "l2", 8, ">= 73 %"),
+        row("refit", "pixel", "", 2, "l2", 8, ">= 83 %"),
+        row("joint", "pixel", "", 2, "l2", 8, "drop <= 1.0"),
+        row("joint", "pixel", "", 2, "l1", 8, "drop <= 1.5"),
+        row("joint", "window", "chw", 4, "l2", 8, ">= 79 %"),
+        row("joint", "pixel", "", 2, "chebyshev", 8, "drop <= 2.0"),
+        row("joint", "pixel", "", 2, "l1", 4, "drop <= 2.0"),
+    ]
+
+
+def measure(row: Row, _: Path) -> Row:
+    """Trains, and runs the model's golden inference on the test images."""
+    data = load_data(cifar10())
+    net = import_onnx(NETWORK)
+    weighted = [layer.name for layer in net.layers if hasattr(layer, "rows")]
+    encode, _, order = row["encode"].partition(" ")
+    key = zlib.crc32(json.dumps(row, sort_keys=True).encode())
+    result = train(
+        data,
+        net=net,
+        subvec=row["subvec"],
+        metric=row["metric"],
+        table_bits=row["table_bits"],
+        encode=encode,
+        order=order or "chw",
+        layers={
+            weighted[0]: {"metric": "digit", "encode": "pixel"},
+            weighted[-1]: {"metric": "digit"},
+        },
+        stages=("replace", "refit") if row["stage"] == "refit" else ("refit", "joint"),
+        seed=row["seed"],
+        checkpoint=ROOT / "build" / f"resnet8_{key:08x}.ckpt",
+        threads=int(os.environ.get("LUTGEN_THREADS", "2")),
+        progress=lambda step: print(row["subvec"], row["metric"], step, flush=True),
+    )
+    predicted = result.model.predict(data.x_test)
+    trained = result.network.outputs(result.model.quantise(data.x_test))
+    return {
+        **row,
+        "accuracy": result.accuracy,
+        "golden": float(np.mean(predicted.classes == data.y_test)),
+        "differ": int((predicted.outputs != trained).any(axis=1).sum()),
+        "curves": {
+            stage: [[e.loss, e.held_accuracy] for e in epochs]
+            for stage, epochs in result.curves.items()
+        },
+        "table_bytes": sum(layer.table_bytes for layer in result.layers),
+        "encoded": sum(layer.encoded for layer in result.layers),
+        "layers": [layer.to_manifest() for layer in result.layers],
+        "test_samples": len(data.x_test),
+        "seconds": round(result.seconds, 1),
+        "threads": int(os.environ.get("LUTGEN_THREADS", "2")),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "lutgen": lutgen.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "cpu": cpu(),
+        "cores": os.cpu_count(),
+    }
+
+
+def table(results: list[Row]) -> str:
+    """The page: a row for each measurement, and the conditions."""
+    lines = [
+        "# A pretrained ResNet-8 on CIFAR-10",
+        "",
+        "Written by `python benchmarks/train_resnet8.py`. MLPerf Tiny's ResNet-8, converted with",
+        "c = 16 and 8-bit activations; its first and last layer stay exact (`digit`). *Float* is the",
+        "network as it came, *refit* the lookup network after the refit, *golden* the exported",
+        "integer model at the end; all in % of the 5,000 test images, which choose nothing. *Bits*",
+        "are what an activation's index costs, log2 c / v. *Differ* counts test images of which any",
+        "output of the exported model is not what training computed.",
+        "",
+        "| stages | encode | v | bits | metric | table bits | table KB | indices an image | float "
+        "| refit | golden | lost | goal | differ | minutes | threads | peak MB |",
+        "| --- | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | "
+        "---: | ---: | ---: | ---: |",
+    ]
+    for r in results:
+        first = r["accuracy"]["float"]
+        stages = "refit alone" if r["stage"] == "refit" else "refit, joint"
+        lines.append(
+            f"| {stages} | {r['encode']} | {r['subvec']} | {4 / r['subvec']:.2f} | {r['metric']} | "
+            f"{r['table_bits']} | {r['table_bytes'] / 1024:.0f} | {r['encoded']} | "
+            f"{100 * first:.2f} | {100 * r['accuracy']['refit']:.2f} | {100 * r['golden']:.2f} | "
+            f"{100 * (first - r['golden']):.2f} | {r['goal']} | {r['differ']} | "
+            f"{r['seconds'] / 60:.1f} | {r['threads']} | {r['peak_mb']} |"
+        )
+    return "\n".join(
+        lines
+        + conditions(
+            f"lutgen {r['lutgen']}, Python {r['python']}, numpy {r['numpy']}, {r['cores']} cores "
+            f"({r['cpu']})"
+            for r in results
+        )
+    )
+
+
+if __name__ == "__main__":
+    play("train_resnet8", "a pretrained ResNet-8 as lookups", rows, measure, table)
