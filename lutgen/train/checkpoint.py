@@ -109,11 +109,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     LutgenError
         One line that names the file and the mend.
     """
+    problem: Exception
     try:
         with Path(path).open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile) or "manifest" not in archive.files:
-                raise LutgenError(f"{path}: is no checkpoint of lutgen; delete it or name another")
+                raise LutgenError(f"{path}: is no checkpoint of lutgen; name another, or none")
             arrays = {key: archive[key] for key in archive.files}
         manifest = json.loads(str(arrays.pop("manifest")))
         return _parse(path, manifest, arrays)
@@ -123,10 +124,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         problem = error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         problem = error
-    except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
         problem = error
     raise LutgenError(
-        f"{path}: is no checkpoint of lutgen, or is damaged; delete it to start anew"
+        f"{path}: is no checkpoint of lutgen, or is damaged; name another, or start anew without it"
     ) from problem
 
 
@@ -134,11 +135,11 @@ def _parse(
     path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]
 ) -> Checkpoint:
     if manifest["format"] != FORMAT:
-        raise LutgenError(f"{path}: is no checkpoint of lutgen; delete it or name another")
+        raise LutgenError(f"{path}: is no checkpoint of lutgen; name another, or none")
     if manifest["version"] != VERSION:
         raise LutgenError(
             f"{path}: is a checkpoint of version {manifest['version']}, not {VERSION}; "
-            "delete it to start anew"
+            "name another, or start anew without it"
         )
 
     def get(prefix: str) -> dict[str, NDArray[Any]]:

@@ -121,7 +121,7 @@ def fit_float(
                     into += np.float32(share) * gradient
                 net.absorb(memories)
             if not np.isfinite(loss):
-                raise Diverged(f"Float training diverged in epoch {epoch + 1}: the loss is {loss}")
+                raise Diverged(f"Training diverged in epoch {epoch + 1}: the loss is {loss}")
             step.step(gradients, rate(schedule, step.steps, epochs * len(starts)))
             total += loss * len(chosen)
             if progress is not None:

@@ -1,8 +1,10 @@
 """What a user chooses for a training run, checked before any work."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
+
+import numpy as np
 
 from lutgen.numeric import Format, as_int
 from lutgen.spec import LAYER_METRICS, METRICS, DigitSpec
@@ -31,6 +33,18 @@ LAYER_FIELDS = (
 )
 
 
+CLOSED = ("samples", "restarts")
+FLOAT = ("epochs", "batch", "learning_rate", "decay", "optimiser", "schedule")
+TUNED = (*FLOAT, "beta", "distill", "hint", "temperature", "train")
+STAGE_FIELDS = {
+    "float": FLOAT,
+    "replace": CLOSED,
+    "refit": (*CLOSED, "ridge"),
+    "calibrate": TUNED,
+    "joint": TUNED,
+}
+
+
 @dataclass(frozen=True)
 class StageOptions:
     """Settings of one stage; None for what suits the stage and the data.
@@ -43,8 +57,10 @@ class StageOptions:
         Of ``replace`` and ``refit``: k-means runs, the best of which is kept.
     ridge : float or None
         Of ``refit``: how strongly tables are drawn to codebooks times weights.
-    epochs, batch, learning_rate, decay, beta, distill, hint, temperature, optimiser, schedule, train
-        Of ``calibrate`` and ``joint``: see `lutgen.train.tune.Tuning`.
+    epochs, batch, learning_rate, decay, optimiser, schedule
+        Of ``float``, ``calibrate`` and ``joint``: see `lutgen.train.tune.Tuning`.
+    beta, distill, hint, temperature, train
+        Of ``calibrate`` and ``joint``: see there. ``train`` may be text, with commas.
     """
 
     samples: int | None = None
@@ -60,47 +76,51 @@ class StageOptions:
     temperature: float | None = None
     optimiser: str | None = None
     schedule: str | None = None
-    train: tuple[str, ...] | None = None
-
-    def check(self, stage: str) -> None:
-        """Complains of settings that are wrong, or that the stage has not."""
-        closed = ("samples", "restarts") + (("ridge",) if stage == "refit" else ())
-        known = closed if stage in ("replace", "refit") else STAGE_FIELDS[3:]
-        for name, value in self.chosen().items():
-            what = f"Setting {name!r} of stage {stage!r}"
-            if name not in known:
-                raise ValueError(f"{what} does not exist; there are {', '.join(known)}")
-            if name == "train":
-                for part in value:
-                    if part not in PARAMETERS:
-                        raise ValueError(
-                            f"{what} must be of {', '.join(PARAMETERS)}, not {part!r}"
-                        )
-            elif name in ("optimiser", "schedule"):
-                choices = OPTIMISERS if name == "optimiser" else SCHEDULES
-                if value not in choices:
-                    raise ValueError(f"{what} must be one of {', '.join(choices)}, not {value!r}")
-            elif name in ("samples", "restarts", "epochs", "batch"):
-                as_int(value, what, low=0 if name == "epochs" else 1)
-            else:
-                _number(value, what, 1.0 if name == "distill" else float("inf"))
-                if name in ("learning_rate", "temperature") and not value:
-                    raise ValueError(f"{what} must be positive, not {value}")
+    train: Sequence[str] | None = None
 
     def chosen(self) -> dict[str, Any]:
         """The settings that are not None."""
-        return {key: value for key in STAGE_FIELDS if (value := getattr(self, key)) is not None}
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {key: value for key, value in own.items() if value is not None}
 
 
-STAGE_FIELDS = tuple(f.name for f in fields(StageOptions))
+def stage_options(stage: str, settings: StageOptions | Mapping[str, Any]) -> StageOptions:
+    """Settings of a stage as plain numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Of the first that is wrong, or that the stage has not.
+    """
+    _choice(stage, tuple(STAGE_FIELDS), "Stage of a setting")
+    chosen = settings.chosen() if isinstance(settings, StageOptions) else settings
+    result: dict[str, Any] = {}
+    for name, value in chosen.items():
+        what = f"Setting {name!r} of stage {stage!r}"
+        if name not in STAGE_FIELDS[stage]:
+            raise ValueError(f"{what} does not exist; there are {', '.join(STAGE_FIELDS[stage])}")
+        if name in ("optimiser", "schedule"):
+            result[name] = _choice(value, OPTIMISERS if name == "optimiser" else SCHEDULES, what)
+        elif name == "train":
+            parts = tuple(value.split(",") if isinstance(value, str) else value)
+            result[name] = tuple(_choice(part, PARAMETERS, what) for part in parts)
+        elif name in ("samples", "restarts", "epochs", "batch"):
+            low = 0 if name == "epochs" and stage != "float" else 1
+            result[name] = as_int(value, what, low=low)
+        else:
+            result[name] = _number(value, what, 1.0 if name == "distill" else float("inf"))
+            if name in ("learning_rate", "temperature") and not value:
+                raise ValueError(f"{what} must be positive, not {value}")
+    return StageOptions(**result)
 
 
-def _number(value: object, what: str, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _number(value: object, what: str, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise TypeError(f"{what} must be a number, not {value!r}")
-    if not 0 <= value <= high or value != value or value == float("inf"):
-        upper = "" if high == float("inf") else f" of at most {high:g}"
+    if not 0 <= value <= high or value == float("inf"):
+        upper = "" if high == float("inf") else f" to {high:g}"
         raise ValueError(f"{what} must be a number from 0{upper}, not {value}")
+    return float(value)
 
 
 @dataclass(frozen=True)
@@ -109,7 +129,7 @@ class Options:
 
     Parameters
     ----------
-    arch : tuple of int, or str
+    arch : sequence of int, or str
         Outputs of the hidden layers of a perceptron, may be empty; or ``lenet5``, ``resnet8``.
     subvec : int or None
         Sub-vector length v; None for 4, or 1 for metric ``digit``.
@@ -130,15 +150,15 @@ class Options:
     layers : mapping of str to mapping
         For single layers, by name: any of ``subvec``, ``centroids``, ``metric``, ``table_bits``,
         ``activation_bits``, ``encode``, ``order``.
-    stages : tuple of str
+    stages : sequence of str
         Which of ``replace``, ``refit``, ``calibrate``, ``joint`` are run; always in this order.
-    settings : mapping of str to StageOptions
-        By stage.
+    settings : mapping of str to StageOptions or mapping
+        By stage; ``float`` is one here.
     seed : int
         Fixes everything random.
     float_epochs, epochs : int or None
-        Passes over the data for the float network and for the joint stage; None for a number that
-        suits the data. 0 epochs leave the joint stage out.
+        Passes over the data for the float network and for the joint stage; None for what
+        ``settings`` say, or a number that suits the data. 0 epochs leave the joint stage out.
 
     Raises
     ------
@@ -146,7 +166,7 @@ class Options:
         Of the first option that is wrong.
     """
 
-    arch: tuple[int, ...] | str = (256, 128)
+    arch: Sequence[int] | str = (256, 128)
     subvec: int | None = None
     centroids: int = 16
     metric: str = "l1"
@@ -156,48 +176,51 @@ class Options:
     order: str = "chw"
     tables: str = "free"
     layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    stages: tuple[str, ...] = ("replace", "refit", "joint")
-    settings: Mapping[str, StageOptions] = field(default_factory=dict)
+    stages: Sequence[str] = ("replace", "refit", "joint")
+    settings: Mapping[str, StageOptions | Mapping[str, Any]] = field(default_factory=dict)
     seed: int = 0
     float_epochs: int | None = None
     epochs: int | None = None
 
     def __post_init__(self) -> None:
-        arch: Any = self.arch
-        if isinstance(arch, str):
-            _choice(arch, ARCHES, "Architecture")
-        elif not isinstance(arch, tuple | list):
-            raise TypeError(f"Architecture must be a tuple of layer sizes, not {arch!r}")
-        else:
-            arch = tuple(as_int(n, "Layer size", low=1, high=1 << 16) for n in arch)
-        object.__setattr__(self, "arch", arch)
-        object.__setattr__(self, "seed", as_int(self.seed, "Seed", low=0))
-        _ = self.layer()
-        for name, chosen in self.layers.items():
-            for key in chosen:
-                if key not in LAYER_FIELDS:
-                    raise ValueError(
-                        f"Layer {name!r} has no setting {key!r}; there are "
-                        f"{', '.join(LAYER_FIELDS)}"
-                    )
-            try:
-                self.layer(name)
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"Layer {name!r}: {error}") from None
+        def put(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        put("arch", _arch(self.arch))
+        put("seed", as_int(self.seed, "Seed", low=0))
+        for key, value in asdict(self.layer()).items():
+            if getattr(self, key) is not None:
+                put(key, value)
+        put("layers", {name: self._own(name, chosen) for name, chosen in self.layers.items()})
         _choice(self.tables, TABLES, "Tables")
+        if isinstance(self.stages, str):
+            raise TypeError(f"Stages must be a sequence of names, not {self.stages!r}")
         for stage in self.stages:
             _choice(stage, STAGES, "Stage")
-        if "replace" not in self.stages and "refit" not in self.stages:
-            pass  # the run must then start from a checkpoint; the pipeline sees to it
-        for stage, settings in self.settings.items():
-            _choice(stage, STAGES, "Stage")
-            settings.check(stage)
-        if self.float_epochs is not None:
-            as_int(self.float_epochs, "Float epochs", low=1)
-        if self.epochs is not None:
-            as_int(self.epochs, "Epochs", low=0)
+        put("stages", tuple(stage for stage in STAGES if stage in self.stages))
+        settings = {name: stage_options(name, chosen) for name, chosen in self.settings.items()}
+        put("settings", settings)
+        for key, stage, low in (("float_epochs", "float", 1), ("epochs", "joint", 0)):
+            value = getattr(self, key)
+            if value is not None:
+                put(key, as_int(value, key.replace("_", " ").capitalize(), low=low))
+            elif stage in settings:
+                put(key, settings[stage].epochs)
 
-    def layer(self, name: str | None = None, *, conv: bool = False) -> LayerOptions:
+    def _own(self, name: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings of one layer, checked, as plain values."""
+        for key in chosen:
+            if key not in LAYER_FIELDS:
+                raise ValueError(
+                    f"Layer {name!r} has no setting {key!r}; there are {', '.join(LAYER_FIELDS)}"
+                )
+        try:
+            checked = self.layer(name)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"Layer {name!r}: {error}") from None
+        return {key: getattr(checked, key) for key in chosen}
+
+    def layer(self, name: str | None = None) -> LayerOptions:
         """How the layer of that name becomes lookups; None for those without settings of their
         own.
         """
@@ -242,12 +265,19 @@ class Options:
                 raise ValueError(f"Layer {name!r} does not exist; there are {names}")
         result = {}
         for i, layer in enumerate(weighted):
-            own = self.layer(layer.name)
+            own, chosen = self.layer(layer.name), self.layers.get(layer.name, {})
+            if "encode" in chosen and not isinstance(layer, Conv2d):
+                raise ValueError(f"Layer {layer.name!r} is linear and has no setting 'encode'")
             taps = layer.rows.taps if own.encode == "window" else 1
             row = layer.rows.features * taps
             if own.subvec > row:
-                # An option for all layers gives way where inputs are few; one for this layer not.
-                if "subvec" in self.layers.get(layer.name, {}) or not isinstance(layer, Conv2d):
+                # An option for all layers gives way where channels are few; one for this layer not.
+                if "subvec" in chosen:
+                    raise ValueError(
+                        f"Layer {layer.name!r}: Sub-vector length must not exceed its {row} "
+                        f"inputs, as {own.subvec} does"
+                    )
+                if not isinstance(layer, Conv2d):
                     raise ValueError(
                         f"Sub-vector length must not exceed the {row} inputs of layer {i + 1}, "
                         f"as {own.subvec} does"
@@ -259,27 +289,41 @@ class Options:
         return result
 
     def stage(self, name: str) -> StageOptions:
-        """Settings of a stage."""
-        return self.settings.get(name, StageOptions())
+        """Settings of a stage; epochs are in `float_epochs` and `epochs` too, which come first."""
+        own = self.settings.get(name, StageOptions())
+        assert isinstance(own, StageOptions)
+        epochs = {"float": self.float_epochs, "joint": self.epochs}.get(name)
+        return own if epochs is None else replace(own, epochs=epochs)
 
     def to_manifest(self) -> dict[str, Any]:
         """For a model's provenance: everything but the seed, which stands beside it."""
         own: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         del own["seed"]
         overall = self.layer()
-        own |= {
+        return own | {
             "arch": self.arch if isinstance(self.arch, str) else list(self.arch),
             "subvec": overall.subvec,
             "table_bits": overall.table_bits,
             "layers": {name: dict(chosen) for name, chosen in self.layers.items()},
             "stages": list(self.stages),
-            "settings": {name: chosen.chosen() for name, chosen in self.settings.items()},
+            "settings": {name: _json(self.stage(name).chosen()) for name in self.settings},
         }
-        return own
 
 
-def _choice(value: Any, choices: tuple[str, ...], what: str) -> str:
-    if value not in choices:
+def _json(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()}
+
+
+def _arch(arch: Sequence[int] | str) -> tuple[int, ...] | str:
+    if isinstance(arch, str):
+        return _choice(arch, ARCHES, "Architecture")
+    if not isinstance(arch, Sequence):
+        raise TypeError(f"Architecture must be a sequence of layer sizes, not {arch!r}")
+    return tuple(as_int(n, "Layer size", low=1, high=1 << 16) for n in arch)
+
+
+def _choice(value: object, choices: tuple[str, ...], what: str) -> str:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{what} must be one of {', '.join(choices)}, not {value!r}")
     return str(value)
 

@@ -20,8 +20,11 @@ class Progress:
     done : float
         Epochs, a fraction within one; or layers.
     total : int
-    seconds, seconds_left : float
-        Spent in the stage, and an estimate of what it still takes.
+    seconds : float
+        Spent in the stage, by this run.
+    seconds_left : float or None
+        An estimate of what the stage still takes; None where a run goes on from a checkpoint, as it
+        says first of all.
     note : str
         What was measured, in words.
     """
@@ -30,15 +33,24 @@ class Progress:
     done: float
     total: int
     seconds: float
-    seconds_left: float
+    seconds_left: float | None
     note: str
 
     def __str__(self) -> str:
         whole = self.done == int(self.done)
         count = f"{self.stage} {int(self.done) if whole else f'{self.done:.2f}'}/{self.total}"
         parts = [count, self.note]
-        parts.append(f"{self.seconds:.0f} s, {self.seconds_left:.0f} s left")
+        if self.seconds_left is not None:
+            parts.append(f"{duration(self.seconds)}, {duration(self.seconds_left)} left")
         return ", ".join(part for part in parts if part)
+
+
+def duration(seconds: float) -> str:
+    """A time for people: ``7 s``, ``12 min``, ``3 h 5 min``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class Clock:

@@ -1,0 +1,80 @@
+"""Samples as the integers that a model reads, and whether they go with a network."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutgen.model import Activation
+from lutgen.numeric import format_for, quantise
+from lutgen.train.augment import Augment
+from lutgen.train.data import Dataset
+from lutgen.train.floatnet import FloatNet, Weighted
+
+__all__ = ["check_augment", "check_fit", "input_activation", "quantise_samples"]
+
+
+def input_activation(x: NDArray[Any], bits: int) -> Activation:
+    """The format that holds samples, and its scale.
+
+    Integers that fit ``bits`` are their own codes: scale 1 and the narrowest format, of 2 bits at
+    least. Other samples get all the bits, and the scale that just holds their range. Signed only if
+    a sample is negative.
+    """
+    low, high = float(x.min()), float(x.max())
+    whole = x.dtype.kind in "bui" or bool(np.all(np.floor(x) == x))
+    if whole and max(-low, high) < 2.0**bits:
+        fmt = format_for(int(min(low, 0)), int(max(high, 0)))
+        if fmt.bits <= bits:
+            return Activation(max(2, fmt.bits), fmt.signed, 1.0)
+    signed = low < 0
+    top = (1 << (bits - signed)) - 1
+    scale = max(high / top, -low / (top + 1) if signed else 0.0)
+    return Activation(bits, signed, scale)
+
+
+def quantise_samples(x: NDArray[Any], source: Activation) -> NDArray[Any]:
+    """Input integers, as narrow as they are; in blocks, as quantising goes through float64."""
+    result = np.empty(x.shape, dtype=np.int32 if source.bits > 8 or source.signed else np.uint8)
+    for start in range(0, len(x), 4096):
+        part = x[start : start + 4096]
+        result[start : start + 4096] = quantise(part, source.scale, source.format)
+    return result
+
+
+def check_fit(net: FloatNet, data: Dataset) -> None:
+    """Complains of data that do not go with a network."""
+    shape = data.shape
+    if net.shape != shape and (len(net.shape) != 1 or math.prod(shape) != net.shape[0]):
+        want, have = ("x".join(map(str, s)) for s in (shape, net.shape))
+        raise ValueError(f"Network must read samples of the data's shape {want}, not {have}")
+    outputs = math.prod(net.shapes[net.layers[-1].name])
+    if outputs < data.classes:
+        raise ValueError(
+            f"Network must have an output for each of the data's {data.classes} classes, "
+            f"not {outputs}"
+        )
+    if not any(isinstance(layer, Weighted) for layer in net.layers):
+        raise ValueError("Network must have a linear layer or a convolution, it has none")
+    for layer in net.layers:
+        arrays = [value for value in vars(layer).values() if isinstance(value, np.ndarray)]
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise ValueError(
+                f"Network must have numbers for weights, layer {layer.name!r} holds NaN or infinity"
+            )
+
+
+def check_augment(augment: Augment, net: FloatNet) -> None:
+    """Complains of a change that samples of a network can't go through."""
+    if (augment.flip or augment.shift) and len(net.shape) != 3:
+        raise ValueError(
+            "Augmentation by flip or shift must have images, but the network reads vectors"
+        )
+    if not np.isfinite(augment.noise):
+        raise ValueError(f"Augmentation must have noise of a finite size, not {augment.noise}")
+    if augment.shift and augment.shift >= min(net.shape[:2]):
+        raise ValueError(
+            f"Augmentation must shift by less than the {min(net.shape[:2])} pixels of a side, "
+            f"not {augment.shift}"
+        )
