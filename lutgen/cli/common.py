@@ -16,6 +16,7 @@ __all__ = [
     "add_json",
     "add_simulation",
     "as_errors",
+    "assignments",
     "fold_kwargs",
     "integer",
     "print_json",
@@ -59,7 +60,7 @@ def fraction(text: str) -> float:
     return value
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: argparse._ActionsContainer) -> None:
     """The option ``--json``."""
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object and nothing else"
@@ -121,16 +122,43 @@ def layer_folds(options: Sequence[str]) -> dict[str, dict[str, int]]:
     """``--layer`` options by node and fold."""
     layers: dict[str, dict[str, int]] = {}
     for option in options:
-        place, equals, number = option.partition("=")
-        node, dot, fold = place.rpartition(".")
-        key = fold.replace("-", "_")
-        if not (equals and dot and node) or key not in FOLDS or not number.isdecimal():
+        node, key, number = split_option(option) or ("", "", "")
+        if key not in FOLDS or not number.isdecimal():
             names = ", ".join(name.replace("_", "-") for name in FOLDS)
             raise LutgenError(
                 f"argument --layer: must be NODE.FOLD=N with a fold of {names}, not {option!r}"
             )
         layers.setdefault(node, {})[key] = int(number)
     return layers
+
+
+def assignments(options: Sequence[str], flag: str, form: str) -> dict[str, dict[str, Any]]:
+    """What repeated options such as ``--layer NAME.KEY=VALUE`` say: values by name and key."""
+    result: dict[str, dict[str, Any]] = {}
+    for option in options:
+        parts = split_option(option)
+        if parts is None:
+            raise LutgenError(f"{flag}: must be {form}, not {option!r}")
+        name, key, text = parts
+        result.setdefault(name, {})[key] = plain(text)
+    return result
+
+
+def split_option(option: str) -> tuple[str, str, str] | None:
+    """``a.b-c=d`` as ``a``, ``b_c``, ``d``; None if it is not of that form."""
+    place, equals, value = option.partition("=")
+    name, dot, key = place.rpartition(".")
+    return (name, key.replace("-", "_"), value) if equals and dot and name and key else None
+
+
+def plain(text: str) -> int | float | str:
+    """A number if the text is one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lutgen.cli import common
-from lutgen.cli.train import Reporter
+from lutgen.cli.train_report import Reporter
 from lutgen.errors import LutgenError
 from lutgen.files import reason
 

@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LutgenError as error:
         print(f"lutgen: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("lutgen: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:  # its text, where there is one, says how to go on
+        print("; ".join(("lutgen: interrupted", *map(str, stop.args))), file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader, such as `head`, has what it wanted. Python flushes once more at its end.

@@ -1,110 +1,69 @@
 """`lutgen train`: a data set in, an integer LUT model out."""
 
 import argparse
-import json
-import sys
-import time
+import re
+from collections.abc import Container
+from pathlib import Path
 
 from lutgen import model as models
+from lutgen.cli import common
+from lutgen.cli.train_options import add_options
+from lutgen.cli.train_report import Reporter, data_of, show
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable
 from lutgen.model.nodes import NAME
-from lutgen.spec import LAYER_METRICS
-from lutgen.train import Options, Progress, TrainResult, load_data, train
+from lutgen.train import (
+    Dataset,
+    Diverged,
+    FloatNet,
+    Options,
+    check_picture,
+    draw,
+    import_onnx,
+    load_data,
+    train,
+)
+from lutgen.train.inputs import check_fit
 
 __all__ = ["add", "run"]
 
 # How the library's complaints begin, and the option that mends them.
-OPTIONS = {
-    "Layer size": "--arch",
+COMPLAINTS = {
+    r"Layer '\w*'(:| does not exist| has no setting| is linear)": "--layer",
+    "Layer size|Architecture|lenet5 |resnet8 ": "--arch",
     "Sub-vector length": "--subvec",
     "Centroids": "--centroids",
     "Metric": "--metric",
     "Table bits": "--table-bits",
     "Activation bits": "--activation-bits",
+    "Encode": "--encode",
+    "Order": "--order",
+    "Tables": "--tables",
+    "Setting |Stage of a setting": "--set",
+    "Stages? must": "--stages",
+    "Augmentation": "--augment",
     "Seed": "--seed",
     "Float epochs": "--float-epochs",
     "Epochs": "--epochs",
+    "Start": "--start",
 }
-
-
-def layer_sizes(text: str) -> tuple[int, ...]:
-    """``256,128`` as integers; nothing between the commas is no layer."""
-    try:
-        return tuple(int(part) for part in text.split(",")) if text.strip() else ()
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"must be layer sizes such as 256,128, not {text!r}"
-        ) from None
+CHOSEN = (
+    *("arch", "subvec", "centroids", "metric", "table_bits", "activation_bits"),
+    *("encode", "order", "tables", "stages", "seed", "float_epochs", "epochs"),
+)
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds the subcommand."""
-    parser = subparsers.add_parser("train", help="train a LUT model on a data set")
-    parser.add_argument(
-        "data",
-        metavar="DATA",
-        help="digits, or an .npz file with x_train, y_train, x_test and y_test",
+    parser = subparsers.add_parser(
+        "train",
+        help="train a LUT model on a data set",
+        description="Trains a float network, or takes one from an ONNX file, replaces its layers "
+        "by lookups, and trains those. A run that was interrupted goes on where it stood when the "
+        "same command is given again.",
+        allow_abbrev=False,
     )
-    parser.add_argument(
-        "--arch",
-        type=layer_sizes,
-        default=Options.arch,
-        metavar="SIZES",
-        help="outputs of the hidden layers (default: 256,128)",
-    )
-    parser.add_argument(
-        "--subvec", type=int, metavar="V", help="sub-vector length (default: 4; digit: 1)"
-    )
-    parser.add_argument(
-        "--centroids",
-        type=int,
-        default=Options.centroids,
-        metavar="C",
-        help="entries of a codebook (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--metric",
-        default=Options.metric,
-        metavar="METRIC",
-        help=f"{', '.join(LAYER_METRICS)} (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--table-bits",
-        type=int,
-        metavar="BITS",
-        help="2 to 8 (default 8); for metric digit 2 to 16 (default 16)",
-    )
-    parser.add_argument(
-        "--activation-bits",
-        type=int,
-        default=Options.activation_bits,
-        metavar="BITS",
-        help="of hidden layers, and the most for inputs, 2 to 16 (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=Options.seed,
-        help="fixes everything random, the split of digits too (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--float-epochs",
-        type=int,
-        metavar="N",
-        help="passes for the float network (default: by data)",
-    )
-    parser.add_argument(
-        "--epochs", type=int, metavar="N", help="passes for the LUT network (default: by data)"
-    )
-    parser.add_argument("--name", help="name of the model (default: the data set's)")
-    parser.add_argument(
-        "--argmax", action="store_true", help="end the model in an argmax: it gives the class"
-    )
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="MODEL.lut", help="where the model goes"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -114,80 +73,113 @@ def run(args: argparse.Namespace) -> int:
         raise LutgenError(
             f"--name: must be letters, digits and underscores, a letter first, not {args.name!r}"
         )
-    chosen = {
-        key: getattr(args, key)
-        for key in (
-            "arch",
-            "subvec",
-            "centroids",
-            "metric",
-            "table_bits",
-            "activation_bits",
-            "seed",
-            "float_epochs",
-            "epochs",
-        )
-    }
+    chosen = {key: getattr(args, key) for key in CHOSEN}
+    chosen["layers"] = common.assignments(args.layer, "--layer", "NAME.KEY=VALUE")
+    chosen["settings"] = common.assignments(args.set, "--set", "STAGE.KEY=VALUE")
+    checkpoint = args.checkpoint or f"{args.output}.ckpt"
+    reporter = Reporter()
     try:
         Options(**chosen)  # before the data are read
-        check_writable(args.output, inputs=[args.data])
+        check_files(args, checkpoint)
+        net = None if args.onnx is None else imported(args, chosen["settings"])
         data = load_data(args.data, seed=args.seed)
+        if net is not None and guesses(net, data):
+            reporter.first = (
+                f"lutgen: warning: {args.onnx}: is hardly better than guessing on {args.data}; "
+                "samples must come as they did in its training, in the same units"
+            )
         result = train(
-            data, **chosen, name=args.name, argmax=args.argmax, progress=Reporter().report
+            data,
+            net=net,
+            **chosen,
+            augment=args.augment,
+            name=args.name,
+            argmax=args.argmax,
+            threads=args.threads,
+            checkpoint=checkpoint,
+            start=args.start,
+            progress=reporter.report,
         )
+    except Diverged as problem:
+        reporter.close()
+        if args.checkpoint is None:  # no other settings can go on from it
+            Path(checkpoint).unlink(missing_ok=True)
+        common.say(f"lutgen: error: {problem}{setting(str(problem))}")
+        return 1
+    except KeyboardInterrupt:
+        reporter.close()
+        if Path(checkpoint).exists():
+            raise KeyboardInterrupt(f"the same command goes on from {checkpoint}") from None
+        raise
     except (TypeError, ValueError) as error:
-        raise complaint(error) from error
+        raise complaint(error, args.onnx) from error
     models.save(result.model, args.output)
+    if args.curves and (result.curves or result.float_losses):
+        draw(result.curves, args.curves, float_losses=result.float_losses)
+    elif args.curves:
+        common.say(f"lutgen: warning: {args.curves}: not drawn, as no stage had an epoch")
     if args.json:
-        print(json.dumps(summary(result, args.output)))
+        common.print_json(data_of(result, args.output))
     else:
-        print(
-            f"{args.output}: {100 * result.model_accuracy:.2f} % on {len(data.x_test)} "
-            f"test samples (float {100 * result.float_accuracy:.2f} %), {result.seconds:.0f} s"
+        show(result, args.output, len(data.x_test))
+    if result.diverged:
+        common.say(
+            f"lutgen: warning: {result.diverged}{setting(result.diverged)}; {args.output} "
+            f"holds the last good state, and --start {checkpoint} goes on from there"
         )
+        return 1
+    if args.checkpoint is None:
+        Path(checkpoint).unlink(missing_ok=True)
     return 0
 
 
-def complaint(error: Exception) -> LutgenError:
-    """The library's words behind the option that they are about; anything else is a defect."""
-    for start, option in OPTIONS.items():
-        if str(error).startswith(start):
+def check_files(args: argparse.Namespace, checkpoint: str) -> None:
+    """Complains now if a file can't be written, or would be written twice, or is read too."""
+    inputs = [path for path in (args.data, args.onnx, args.start) if path is not None]
+    taken: dict[Path, str] = {}
+    for option, path in (
+        ("-o", args.output),
+        ("--checkpoint", checkpoint),
+        ("--curves", args.curves),
+    ):
+        if path is None:
+            continue
+        if option == "--curves":
+            check_picture(path)
+        check_writable(path, inputs=inputs)
+        if (other := taken.setdefault(Path(path).resolve(), option)) != option:
+            raise LutgenError(f"{option}: {path} is written by {other} too; name another file")
+
+
+def imported(args: argparse.Namespace, settings: Container[str]) -> FloatNet:
+    """The network of ``--onnx``."""
+    if args.float_epochs is not None or "float" in settings:
+        option = "--set" if "float" in settings else "--float-epochs"
+        raise LutgenError(f"{option}: the network of --onnx comes trained; leave this out")
+    return import_onnx(args.onnx)
+
+
+def guesses(net: FloatNet, data: Dataset) -> bool:
+    """Whether a network that should be trained does not know these data."""
+    check_fit(net, data)
+    few = data.x_test[:200].reshape(-1, *net.shape)
+    right = net.logits(few).argmax(axis=1) == data.y_test[:200]
+    return float(right.mean()) < 1.5 / data.classes
+
+
+def setting(diverged: str) -> str:
+    """How the learning rate of the stage that diverged is set."""
+    stage = re.match(r"Stage (\w+):", diverged)
+    return f" with --set {stage[1]}.learning-rate=RATE" if stage else ""
+
+
+def complaint(error: Exception, onnx: str | None) -> LutgenError:
+    """The library's words behind the option or the file that they are about; anything else is a
+    defect.
+    """
+    for start, option in COMPLAINTS.items():
+        if re.match(start, str(error)):
             return LutgenError(f"{option}: {error}")
+    if onnx is not None and re.match("Layer '|Network ", str(error)):
+        return LutgenError(f"{onnx}: {error}")
     raise error
-
-
-def summary(result: TrainResult, path: str) -> dict[str, object]:
-    """What ``--json`` prints."""
-    return {
-        "model": path,
-        "name": result.model.name,
-        "sha256": models.digest(result.model),
-        "accuracy": {
-            "float": result.float_accuracy,
-            "replaced": result.replaced_accuracy,
-            "model": result.model_accuracy,
-            "held_out": result.held_accuracy,
-        },
-        "seed": result.model.provenance["seed"],
-        "settings": result.model.provenance["settings"],
-        "seconds": round(result.seconds, 3),
-    }
-
-
-class Reporter:
-    """Progress on standard error: rewritten in place on a terminal, else a line now and then."""
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._last = float("-inf")
-
-    def report(self, progress: Progress) -> None:
-        """Shows one step."""
-        final = progress.done == progress.total
-        now = time.monotonic()
-        if self._terminal:
-            sys.stderr.write(f"\r\x1b[K{progress}" + ("\n" if final else ""))
-            sys.stderr.flush()
-        elif final or now - self._last >= 5:
-            self._last = now
-            print(progress, file=sys.stderr, flush=True)
