@@ -1,5 +1,7 @@
 """From lookup networks to models: golden inference gives what training computed."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from networks import activation, random_lookup_net
@@ -16,9 +18,10 @@ from lutgen.train.lutnet import LookupNet, LookupOp, Wire
 SEEDS = range(120)
 
 
-def random_net(seed, **options):
+@cache
+def random_net(seed, bits=(2, 9)):
     rng = np.random.default_rng(seed)
-    return random_lookup_net(rng, steps=int(rng.integers(1, 6)), **options)
+    return random_lookup_net(rng, steps=int(rng.integers(1, 6)), bits=bits)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -54,7 +57,7 @@ def test_wide_formats(seed):
 def test_the_random_networks_hold_everything():
     ops, layers, formats = set(), set(), set()
     for seed in SEEDS:
-        net, _, _ = random_net(seed, samples=1)
+        net, _, _ = random_net(seed)
         for op in net.ops:
             ops.add(type(op).__name__)
             if op.wire.format is not None:
@@ -112,7 +115,7 @@ def test_arrays_are_as_narrow_as_the_file_has_them():
 
 def test_convolutions_keep_their_geometry():
     for seed in SEEDS:
-        net, _, _ = random_net(seed, samples=1)
+        net, _, _ = random_net(seed)
         model = export(net, "m", activation(net), {})
         for node in model.nodes:
             if not isinstance(node, LutConv2d):

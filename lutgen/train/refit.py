@@ -22,6 +22,7 @@ __all__ = ["refit", "replace"]
 
 ROWS = 1 << 14  # sub-vectors of a codebook that k-means looks at
 SCALED = 1 << 16  # pixels that scales are chosen on
+PART = 1 << 24  # values of regressors that are formed at once
 NOISE = 1e-8  # of a regressor's mean square
 UNKNOWNS = 6144  # a codebook matrix with more is refitted tied: the Gram matrix grows by the square
 
@@ -229,7 +230,7 @@ def regress(
     mean, centre, total = np.zeros(unknowns), np.zeros(lookup.outputs), 0
     pixels = int(np.prod(target.shape[2:], dtype=int))
     enough = max(256, ceil_div(48 * unknowns, pixels))
-    size = max(1, (1 << 24) // (unknowns * pixels))
+    size = max(1, PART // (unknowns * pixels))
     for first in range(0, min(x.shape[1], enough), size):
         part, wanted = x[:, first : first + size], target[:, first : first + size]
         placed = regressors(lookup, part, free)
