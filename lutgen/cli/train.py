@@ -45,7 +45,6 @@ COMPLAINTS = {
     "Seed": "--seed",
     "Float epochs": "--float-epochs",
     "Epochs": "--epochs",
-    "Start": "--start",
 }
 CHOSEN = (
     *("arch", "subvec", "centroids", "metric", "table_bits", "activation_bits"),
@@ -135,6 +134,11 @@ def run(args: argparse.Namespace) -> int:
 
 def check_files(args: argparse.Namespace, checkpoint: str) -> None:
     """Complains now if a file can't be written, or would be written twice, or is read too."""
+    if args.start is not None and Path(args.start).resolve() == Path(checkpoint).resolve():
+        raise LutgenError(
+            f"--start: {args.start} is the checkpoint that this run writes; name another with "
+            "--checkpoint"
+        )
     inputs = [path for path in (args.data, args.onnx, args.start) if path is not None]
     taken: dict[Path, str] = {}
     for option, path in (
