@@ -1,13 +1,24 @@
-"""Training from end to end: accuracy, the same integers outside as inside, options."""
+"""Training from end to end: accuracy, the same integers outside as inside, what is refused."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+from training import QUICK, image_net, small
 
-from lutgen.model import Activation, Argmax, load, save
-from lutgen.train import Dataset, Options, load_data, train
-from lutgen.train.pipeline import input_activation, model_name
+from lutgen.model import Activation, Argmax, LutConv2d, digest, load, save
+from lutgen.train import (
+    Augment,
+    Dataset,
+    Diverged,
+    Flatten,
+    FloatNet,
+    Linear,
+    load_data,
+    train,
+)
+from lutgen.train.inputs import input_activation
+from lutgen.train.pipeline import model_name
 
 MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
 
@@ -15,19 +26,6 @@ MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
 @pytest.fixture(scope="module")
 def digits():
     return load_data("digits")
-
-
-def small(seed=0, low=0.0, high=1.0, shape=(10,)):
-    """Three classes in a few samples."""
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, 3, 260)
-    y[:3] = y[-3:] = (0, 1, 2)
-    centres = rng.choice([low, high], (3, *shape))
-    x = np.clip(centres[y] + rng.normal(0, 0.2 * (high - low), (260, *shape)), low, high)
-    return Dataset("small set", x[:200], y[:200], x[200:], y[200:])
-
-
-QUICK = {"arch": (12,), "centroids": 4, "float_epochs": 20, "epochs": 3}
 
 
 def agrees(result, data):
@@ -43,7 +41,9 @@ def test_digits_reach_95_percent_and_the_file_says_the_same(digits, tmp_path):
     assert result.model_accuracy >= 0.95
     assert agrees(result, digits)
     assert result.model.input == Activation(5, False, 1.0)
-    assert [node.name for node in result.model.nodes] == ["fc1", "fc2", "fc3"]
+    assert [node.name for node in result.model.nodes] == ["flatten", "fc1", "fc2", "fc3"]
+    assert list(result.accuracy) == ["float", "replace", "refit", "joint", "model"]
+    assert result.accuracy["model"] == result.accuracy["joint"] >= result.accuracy["refit"]
     save(result.model, tmp_path / "m.lut")
     again = load(tmp_path / "m.lut")
     assert np.array_equal(
@@ -56,6 +56,7 @@ def test_digits_reach_95_percent_and_the_file_says_the_same(digits, tmp_path):
     }
     assert provenance["seed"] == 0
     assert provenance["settings"]["subvec"] == 4
+    assert provenance["settings"]["augment"] == {"flip": False, "shift": 0, "noise": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -67,13 +68,17 @@ def test_digits_reach_95_percent_and_the_file_says_the_same(digits, tmp_path):
         {"metric": "digit", "centroids": 16},
         {"metric": "digit", "centroids": 2, "table_bits": 12, "activation_bits": 5},
         {"arch": (), "subvec": 7},
+        {"tables": "tied", "stages": ("refit", "calibrate")},
+        {"layers": {"fc1": {"metric": "digit", "centroids": 4}, "fc2": {"subvec": 5}}},
     ],
     ids=str,
 )
 @pytest.mark.parametrize("span", [(0.0, 3.7), (-2.0, 1.0)])
 def test_every_kind_of_layer_exports_what_it_trained(options, span):
     data = small(low=span[0], high=span[1])
-    result = train(data, **{**QUICK, "float_epochs": 200, **options})
+    # A codebook of the whole input has few ways to be right: k-means needs more than one try.
+    settings = {"refit": {"restarts": 5}}
+    result = train(data, **{**QUICK, "float_epochs": 200, "settings": settings, **options})
     assert agrees(result, data)
     assert result.model.input.signed == (span[0] < 0)
     assert result.model_accuracy >= 0.8
@@ -88,12 +93,45 @@ def test_images_and_argmax(tmp_path):
     assert agrees(result, data)
 
 
-def test_the_seed_fixes_everything():
-    data = small()
-    first, second, other = (train(data, **QUICK, seed=s).model for s in (1, 1, 2))
-    assert first.nodes[0].table.tobytes() == second.nodes[0].table.tobytes()
-    assert np.array_equal(first.predict(data.x_test).outputs, second.predict(data.x_test).outputs)
-    assert first.nodes[0].table.tobytes() != other.nodes[0].table.tobytes()
+@pytest.mark.parametrize("encode", ["pixel", "window"])
+def test_convolutions(encode):
+    data = small(shape=(6, 6, 2))
+    result = train(
+        data, net=image_net(), **QUICK, encode=encode, layers={"conv1": {"subvec": 2}}, threads=2
+    )
+    conv = result.model.nodes[0]
+    assert isinstance(conv, LutConv2d)
+    assert (conv.encode, conv.subvec) == (encode, 2)
+    assert agrees(result, data)
+    assert result.model_accuracy >= 0.8
+    assert set(result.curves) == {"joint"}
+    assert len(result.curves["joint"]) == QUICK["epochs"]
+    assert len(result.float_losses) == QUICK["float_epochs"]
+
+
+def test_a_network_that_comes_trained_stays_as_it_is():
+    data = small(shape=(6, 6, 2))
+    first = train(data, net=image_net(), **QUICK)
+    net = first.origin
+    before = [array.copy() for array in net.state()]
+    result = train(data, net=net, **{**QUICK, "float_epochs": None})
+    assert all(np.array_equal(*pair) for pair in zip(before, net.state(), strict=True))
+    assert not result.float_losses
+    assert result.model.provenance["settings"]["arch"] is None
+    assert result.model_accuracy >= 0.8
+    assert agrees(result, data)
+
+
+def test_the_seed_fixes_everything_and_threads_nothing():
+    for data, more in ((small(), {}), (small(shape=(6, 6, 2)), {"net": image_net()})):
+        runs = [
+            train(data, **QUICK, **more, seed=seed, threads=threads)
+            for seed, threads in ((1, 1), (1, 1), (1, 3), (2, 1))
+        ]
+        first, second, third, other = (digest(run.model) for run in runs)
+        assert first == second == third != other
+        assert runs[0].curves == runs[1].curves == runs[2].curves
+        assert runs[0].layers == runs[2].layers
 
 
 def test_test_samples_do_not_steer():
@@ -105,14 +143,70 @@ def test_test_samples_do_not_steer():
 
 def test_progress_counts_every_stage():
     seen = []
-    train(small(), **QUICK, progress=seen.append)
+    stages = ("joint", "calibrate", "refit", "replace")  # their order is ours
+    train(small(), **QUICK, stages=stages, progress=seen.append)
     assert [(p.stage, p.done, p.total) for p in seen] == [
         *(("float", i, 20) for i in range(1, 21)),
         *(("replace", i, 2) for i in range(1, 3)),
+        *(("refit", i, 2) for i in range(1, 3)),
+        *(("calibrate", i, 2) for i in range(1, 3)),
         *(("joint", i, 3) for i in range(1, 4)),
     ]
     assert seen[-1].seconds_left == 0
     assert str(seen[-1]).startswith("joint 3/3, loss ")
+
+
+def test_stages_alone_and_what_they_are_told():
+    data = small()
+    result = train(data, **QUICK, stages=["replace"])
+    assert list(result.accuracy) == ["float", "replace", "model"]
+    assert not result.curves
+    told = train(data, **QUICK, stages=["replace"], settings={"replace": {"samples": 20}})
+    assert digest(told.model) != digest(result.model)
+    assert told.model.provenance["settings"]["settings"] == {"replace": {"samples": 20}}
+    quick = {**QUICK, "epochs": None, "float_epochs": None}
+    own = {"float": {"epochs": 4, "batch": 100}, "joint": {"epochs": 1, "train": "books,bias"}}
+    result = train(data, **quick, settings=own)
+    assert (len(result.float_losses), len(result.curves["joint"])) == (4, 1)
+    residual = train(data, **quick, settings=own, stages=("refit",)).network.lookups["fc1"]
+    np.testing.assert_array_equal(
+        result.network.lookups["fc1"].weight, residual.weight, "weights were not to move"
+    )
+
+
+def test_augmentation_is_used_and_seeded():
+    data = small(shape=(6, 6, 2))
+    flipped, plain, again = (
+        train(data, net=image_net(), **QUICK, augment=augment)
+        for augment in (Augment(flip=True, shift=1), Augment(), Augment(flip=True, shift=1))
+    )
+    assert digest(flipped.model) == digest(again.model) != digest(plain.model)
+    assert flipped.float_losses != plain.float_losses
+    assert flipped.model.provenance["settings"]["augment"] == {
+        "flip": True,
+        "shift": 1,
+        "noise": 0.0,
+    }
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_diverging_run_keeps_the_last_good_state(threads):
+    data = small()
+    options = {**QUICK, "threads": threads}
+    good = train(data, **options, stages=("replace", "refit"))
+    result = train(data, **options, settings={"joint": {"learning_rate": 1e8}})
+    assert result.diverged.startswith("Stage joint: Training diverged in epoch 1: ")
+    assert result.diverged.endswith("; lower its learning_rate")
+    assert result.model_accuracy == good.model_accuracy
+    assert np.array_equal(result.model.nodes[0].table, good.model.nodes[0].table)
+    assert agrees(result, data)
+
+
+@pytest.mark.parametrize("rate", [1e3, 1e30])
+def test_a_diverging_float_network_leaves_nothing(rate):
+    settings = {"float": {"learning_rate": rate}}
+    with pytest.raises(Diverged, match=r"^Stage float: Training diverged in epoch \d+: .*"):
+        train(small(), **QUICK, settings=settings)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +269,25 @@ def test_input_format(x, bits, want):
         ({"float_epochs": 0}, "Float epochs must be a positive integer, not 0"),
         ({"epochs": -1}, "Epochs must be a non-negative integer, not -1"),
         ({"name": "9x"}, "Name must be letters, digits and underscores, not '9x'"),
+        ({"threads": 0}, "Threads must be a positive integer, not 0"),
+        ({"arch": "lenet5"}, "lenet5 reads images (H, W, C), not vectors of 10"),
+        ({"stages": ()}, "Stages must hold replace or refit where no checkpoint is started from"),
+        (
+            {"stages": ("calibrate", "joint")},
+            "Stages must hold replace or refit where no checkpoint is started from",
+        ),
+        (
+            {"augment": Augment(flip=True)},
+            "Augmentation by flip or shift must have images, but the network reads vectors",
+        ),
+        (
+            {"augment": Augment(noise=float("inf"))},
+            "Augmentation must have noise of a finite size, not inf",
+        ),
+        (
+            {"checkpoint": "a.ckpt", "start": "./a.ckpt"},
+            "Start must be another file than the checkpoint that is written",
+        ),
     ],
 )
 def test_refuses_options_before_any_work(options, text):
@@ -183,9 +296,61 @@ def test_refuses_options_before_any_work(options, text):
     assert str(caught.value) == text
 
 
-def test_refuses_options_of_the_wrong_type():
-    with pytest.raises(TypeError, match=r"^Centroids must be an integer, not 4\.5$"):
-        Options(centroids=4.5)
+def linear(outputs=3, weight=0.0):
+    return Linear("fc", ["flatten"], np.full((72, outputs), weight, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("layers", "more", "text"),
+    [
+        (
+            [linear(2)],
+            {},
+            "Network must have an output for each of the data's 3 classes, not 2",
+        ),
+        ([], {}, "Network must have a linear layer or a convolution, it has none"),
+        (
+            [linear(weight=np.nan)],
+            {},
+            "Network must have numbers for weights, layer 'fc' holds NaN or infinity",
+        ),
+        (
+            [linear()],
+            {"augment": Augment(shift=6)},
+            "Augmentation must shift by less than the 6 pixels of a side, not 6",
+        ),
+        (
+            [linear()],
+            {"settings": {"float": {"batch": 4}}},
+            "Stage of a setting must not be float where the network comes trained; give "
+            "float_epochs to train it",
+        ),
+        (
+            [linear()],
+            {"layers": {"fc1": {"subvec": 2}}},
+            "Layer 'fc1' does not exist; there are fc",
+        ),
+    ],
+)
+def test_refuses_networks_before_any_work(layers, more, text):
+    net = FloatNet((6, 6, 2), [Flatten("flatten", ["input"]), *layers])
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  (the whole text is compared)
+        train(
+            small(shape=(6, 6, 2)),
+            net=net,
+            **more,
+            progress=lambda p: pytest.fail("work was done"),
+        )
+    assert str(caught.value) == text
+
+
+def test_refuses_data_of_another_shape():
+    text = r"^Network must read samples of the data's shape 10, not 6x6x2$"
+    with pytest.raises(ValueError, match=text):
+        train(small(), net=image_net())
+    vectors = FloatNet((72,), [Linear("fc", ["input"], np.zeros((72, 3), np.float32))])
+    data = small(shape=(6, 6, 2))
+    assert train(data, net=vectors, stages=["replace"]).model.shape == (72,)  # images as vectors
 
 
 def test_model_names():
