@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, settings
 
 from lutgen.errors import LutgenError
 from lutgen.flows import tools
+from lutgen.train.parallel import one_blas_thread
 
 # The same examples on every run; a failing one prints itself. No deadline: the machine is shared.
 settings.register_profile(
@@ -15,6 +16,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("lutgen")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """Matrix products on one thread, as in training: threads would wait for each other."""
+    with one_blas_thread():
+        yield
 
 
 def needs(find) -> None:
