@@ -87,6 +87,13 @@ def test_the_most_alike_pair_begins_and_the_most_alike_unit_joins():
     assert order(alike, 2).tolist() == [1, 2, 0, 3, 4]
 
 
+def test_a_unit_must_suit_all_that_are_there():
+    alike = np.eye(4)
+    for a, b, value in [(0, 1, 0.9), (0, 2, 0.7), (1, 2, 0.1), (0, 3, 0.2), (1, 3, 0.4)]:
+        alike[a, b] = alike[b, a] = value
+    assert order(alike, 3).tolist() == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("units", [1, 2, 5, 8])
 def test_every_unit_has_one_place(units):
     silent = likeness(np.zeros((units, 6), dtype=np.float32))

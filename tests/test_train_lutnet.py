@@ -92,6 +92,22 @@ def test_join(seed):
         )
 
 
+def test_sums_beyond_float32_are_exact():
+    """One more than float32 holds, where it makes the difference."""
+    join = Join("join", ["a", "b"], Format(16, False))
+    join.shift = 10
+    join.form([Wire(Format(16, False), 2.0**15), Wire(Format(16, False), 1.0)])
+    xs = [np.array([[512.0, 512.0]], np.float32), np.array([[511.0, 512.0]], np.float32)]
+    assert join.forward(xs, None)[0].tolist() == [[2**14, 2**14 + 1]]
+    pool = AvgPool2d("pool", ["input"], (17, 17), (1, 1))
+    average = Average("average", ["input"], pool, Format(16, False))
+    average.form([Wire(Format(16, False), 1.0)])
+    average.multiplier, average.shift = 1, 10
+    x = np.full((1, 2, 17, 17), 58056, np.float32)
+    x[0, :, 16, 16] = 57599, 57600
+    assert average.forward([x], None)[0].ravel().tolist() == [2**14, 2**14 + 1]
+
+
 def pool_of(kind, rng, *, kernel=None):
     kernel = kernel or tuple(rng.integers(1, 4, 2).tolist())
     stride = tuple(rng.integers(1, 3, 2).tolist())
@@ -284,7 +300,7 @@ def test_hints_draw_operations_to_the_float_network():
         name: value + 0.3 * rng.standard_normal(value.shape).astype(np.float32)
         for name, value in (("join2", real["relu3"]), ("pool", real["pool"]))
     }
-    loss, _, raw = net.loss(x, y, net.integers(), hints=hints, hint=0.5)
+    loss, _, raw = net.loss(x, y, net.integers(), hints=hints, hint=5.0)
     gradients = gradients_of(net, raw)
 
     def objective():
@@ -294,7 +310,7 @@ def test_hints_draw_operations_to_the_float_network():
         total = cross_entropy(logits, y)[0]
         for name, layer in (("join2", "relu3"), ("pool", "pool")):
             wanted = hints[name]
-            total += 0.5 * np.mean((values[layer] - wanted) ** 2) / wanted.var()
+            total += 5 * np.mean((values[layer] - wanted) ** 2) / wanted.var()
         return total
 
     for layer in origin.layers:

@@ -85,12 +85,12 @@ def test_many_samples_go_in_blocks(metric):
 def test_memory_stays_small(metric, bits):
     rng = np.random.default_rng(2)
     element = Format(bits, False)
-    groups, subvec, centroids, length = 4, 4, 64, 40_000
+    groups, subvec, centroids, length = 4, 4, 64, 120_000
     x = rng.integers(0, element.high + 1, (groups, subvec, length)).astype(np.float32)
     books = rng.integers(0, element.high + 1, (groups, centroids, subvec))
     tracemalloc.start()
     found = nearest(x, books, metric, element)
     peak = tracemalloc.get_traced_memory()[1] - found.nbytes
     tracemalloc.stop()
-    distances = groups * centroids * length * 4  # 41 MB; with the dimensions, 164 MB
-    assert peak < distances / 4
+    distances = groups * centroids * length * 4  # 123 MB; with the dimensions, 492 MB
+    assert peak < distances / 12

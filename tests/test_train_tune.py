@@ -8,6 +8,7 @@ import pytest
 from networks import inside
 
 from lutgen.numeric import Format
+from lutgen.train import tune as tuned
 from lutgen.train.arch import he
 from lutgen.train.augment import Augment
 from lutgen.train.conv import Taps
@@ -257,7 +258,76 @@ def test_scales_follow_the_parameters():
     assert state.now.scales["fc1"][1] > 1.2 * first
 
 
+@pytest.mark.parametrize(("first", "best"), [(9.0, 7), (0.5, 0)])
+def test_good_luck_in_early_epochs_does_not_count(monkeypatch, first, best):
+    told = iter([(0.5, first), *((0.5, float(n)) for n in range(1, 9))])
+    monkeypatch.setattr("lutgen.train.tune.score", lambda *_: next(told))
+    net = lookups("mlp")
+    seen = [arrays(net)]
+    state = run(net, "mlp", Tuning(8, batch=120), saved=lambda state: seen.append(state.now.arrays))
+    assert state.best_loss == (best or first)
+    assert same(arrays(net), seen[best])
+
+
+def test_steps_of_sgd_are_measured_in_gradients_too():
+    net = lookups("mlp", stage="free")
+    before, sizes = arrays(net), rates(net, ("weight", "residual"))
+    samples = start("mlp")[1]
+    raw = net.loss(inside(samples.q, net), samples.y, net.integers())[2]
+    gradients = {name: net.lookups[name].finish(own) for name, own in raw.items()}
+    tuning = Tuning(
+        1, batch=240, learning_rate=1e-3, beta=0.0, optimiser="sgd", train=("weight", "residual")
+    )
+    state = run(net, "mlp", tuning)
+    for key, size in sizes.items():
+        name, part = key.split(".")
+        moved = state.now.arrays[key] - before[key]
+        want = -1e-3 * size**2 * gradients[name][part]
+        np.testing.assert_allclose(moved, want, rtol=1e-3, atol=1e-5 * size)
+
+
+def test_gradients_of_parts_are_those_of_the_batch():
+    net = lookups("conv")
+    samples = start("conv")[1]
+    x, y, ints = inside(samples.q[:40], net), samples.y[:40], net.integers()
+    loss, right, raw = net.loss(x, y, ints)
+    whole = {f"{n}.{k}": g for n, own in raw.items() for k, g in net.lookups[n].finish(own).items()}
+    parts = [np.arange(0, 16), np.arange(16, 32), np.arange(32, 40)]
+    results = [net.loss(x[:, part], y[part], ints) for part in parts]
+    merged = tuned._merged(net, [(part, (), ints) for part in parts], results, 40)
+    assert merged[0] == pytest.approx(loss, rel=1e-5)
+    assert merged[1] == right
+    assert merged[2].keys() == whole.keys()
+    for key, gradient in merged[2].items():
+        np.testing.assert_allclose(gradient, whole[key], atol=1e-5 * np.abs(whole[key]).max())
+
+
+def test_every_part_of_every_epoch_is_augmented_in_its_own_way():
+    seen = []
+
+    def augment(x, rng, fmt):
+        assert fmt == SOURCE.format
+        seen.append((len(x), float(rng.random())))
+        return x
+
+    run(lookups("conv"), "conv", Tuning(2, batch=100), augment=augment)
+    assert [size for size, _ in seen] == 2 * (2 * (6 * [16] + [4]) + 2 * [16] + [8])
+    assert len({number for _, number in seen}) == len(seen)
+
+
 # Other teachers.
+
+
+def test_probabilities_at_a_temperature():
+    logits = np.array([[1000.0, 0.0], [999.0, 3.0]], dtype=np.float32)
+    np.testing.assert_allclose(
+        tuned._softmax(logits, 2.0),
+        [
+            [1 / (1 + np.exp(-0.5)), 1 / (1 + np.exp(1.5))],
+            [1 / (1 + np.exp(0.5)), 1 / (1 + np.exp(-1.5))],
+        ],
+        rtol=1e-5,
+    )
 
 
 def test_distillation_learns_from_the_float_network_alone():
@@ -439,6 +509,10 @@ def test_scores_are_of_the_integers():
 def test_snapshots_bring_everything_back(stage):
     net = lookups("conv", stage=stage)
     q = start("conv")[2].q
+    for op in net.ops:
+        if isinstance(op, Average):
+            op.finer += 0.5
+    net.form()
     kept, outputs = Snapshot.of(net), net.outputs(q)
     kept = Snapshot(kept.arrays, json.loads(json.dumps(kept.scales)))
     run(net, "conv", Tuning(1, learning_rate=0.3))
@@ -466,7 +540,8 @@ def test_snapshots_bring_everything_back(stage):
 
 def test_centroids_stay_in_their_format():
     net = lookups("mlp")
-    run(net, "mlp", Tuning(2, batch=24, learning_rate=1.0))
+    run(net, "mlp", Tuning(2, batch=24, learning_rate=1.0)).now.restore(net)
+    assert any((k.books == k.element.high).any() for k in net.lookups.values())
     for lookup in net.lookups.values():
         assert lookup.element.low <= lookup.books.min()
         assert lookup.books.max() <= lookup.element.high
