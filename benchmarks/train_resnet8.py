@@ -26,7 +26,16 @@ from lutgen.train.onnx import import_onnx
 NETWORK = ROOT.parent / "shared" / "models" / "resnet8_cifar10.onnx"
 
 
-def row(stage: str, encode: str, order: str, v: int, metric: str, bits: int, goal: str) -> Row:
+def row(
+    stage: str,
+    encode: str,
+    order: str,
+    v: int,
+    metric: str,
+    bits: int,
+    goal: str,
+    epochs: int = 4,
+) -> Row:
     """One measurement."""
     return {
         "stage": stage,
@@ -35,6 +44,7 @@ def row(stage: str, encode: str, order: str, v: int, metric: str, bits: int, goa
         "metric": metric,
         "table_bits": bits,
         "goal": goal,
+        **({} if stage == "refit" or epochs == 4 else {"epochs": epochs}),
         "seed": 0,
     }
 
@@ -47,10 +57,10 @@ def rows(_: Path) -> list[Row]:
         row("refit", "pixel", "", 4, "l2", 8, ">= 73 %"),
         row("refit", "pixel", "", 2, "l2", 8, ">= 83 %"),
         row("joint", "pixel", "", 2, "l2", 8, "drop <= 1.0"),
-        row("joint", "pixel", "", 2, "l1", 8, "drop <= 1.5"),
-        row("joint", "window", "chw", 4, "l2", 8, ">= 79 %"),
-        row("joint", "pixel", "", 2, "chebyshev", 8, "drop <= 2.0"),
-        row("joint", "pixel", "", 2, "l1", 4, "drop <= 2.0"),
+        row("joint", "pixel", "", 2, "l1", 8, "drop <= 1.5", 2),
+        row("joint", "window", "chw", 4, "l2", 8, ">= 79 %", 2),
+        row("joint", "pixel", "", 2, "chebyshev", 8, "drop <= 2.0", 2),
+        row("joint", "pixel", "", 2, "l1", 4, "drop <= 2.0", 2),
     ]
 
 
@@ -74,6 +84,7 @@ def measure(row: Row, _: Path) -> Row:
             weighted[-1]: {"metric": "digit"},
         },
         stages=("replace", "refit") if row["stage"] == "refit" else ("refit", "joint"),
+        epochs=row.get("epochs", 4),
         seed=row["seed"],
         checkpoint=ROOT / "build" / f"resnet8_{key:08x}.ckpt",
         threads=int(os.environ.get("LUTGEN_THREADS", "2")),
