@@ -17,7 +17,7 @@ def load(name):
 
 
 def test_every_example_has_a_test():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"digits"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"digits", "own_network"}
 
 
 def test_digits(verilator, tmp_path):
@@ -29,3 +29,12 @@ def test_digits(verilator, tmp_path):
         "digits.v",
         "digits.json",
     }
+
+
+def test_own_network(tmp_path, capsys):
+    pytest.importorskip("sklearn", reason="needs lutgen[explore]")
+    accuracy = load("own_network").main(tmp_path / "out", float_epochs=8, epochs=1)
+    assert accuracy > 0.75
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["own.lut"]
+    words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert words == ["float", "replace", "refit", "joint", "model", "conv1", "conv2", "fc1"]
