@@ -5,6 +5,7 @@ import pytest
 from networks import inside, random_lookup_net
 
 from lutgen.numeric import Format
+from lutgen.train import scales
 from lutgen.train.arch import he
 from lutgen.train.conv import Dense
 from lutgen.train.convert import LayerOptions, convert
@@ -247,6 +248,20 @@ def test_joins_of_pools_add_what_they_should(kernel):
     real = {}
     origin.run(x / np.float32(256), lambda layer, y: real.update({layer.name: y}))
     assert mean_square(values["join"], real["join"]) < 1e-5 * real["join"].var()
+
+
+@pytest.mark.parametrize("aimed", [False, True])
+def test_layers_of_many_centroids_look_at_fewer_samples(aimed, monkeypatch):
+    monkeypatch.setattr(scales, "PLACED", 12 * 70)  # 3 codebooks of 4 centroids
+    rng = np.random.default_rng(3)
+    op = layer(rng, Format(8, True))
+    q = rng.integers(-32, 32, (6, 200)).astype(np.float32)
+    target = op.lookup.ideal(q) if aimed else None
+    seen = []
+    whole = op.lookup.indices
+    op.lookup.indices = lambda x, books: seen.append(x.shape) or whole(x, books)
+    fit_op(op, [q], [Wire(Format(6, True), 1.0)], target, free(op))
+    assert set(seen) == {(6, 70)}
 
 
 def test_targets_are_what_layers_are_held_against():

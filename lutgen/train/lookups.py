@@ -111,6 +111,11 @@ class Lookup:
         """The trained arrays by name; updated in place."""
         return {"weight": self.weight, "bias": self.bias}
 
+    @property
+    def width(self) -> int:
+        """Rows of the placed inputs."""
+        return self.rows.features
+
     def largest(self) -> float:
         """The greatest magnitude of a table entry, in real units."""
         raise NotImplementedError
@@ -224,6 +229,10 @@ class Vectors(Lookup):
         if self.residual is not None:
             own["residual"] = self.residual
         return own
+
+    @property
+    def width(self) -> int:
+        return self.groups * self.centroids
 
     def free(self) -> None:
         """Gives the tables parameters of their own, 0 at first."""

@@ -16,7 +16,7 @@ from lutgen.train.kmeans import kmeans
 from lutgen.train.lookups import Lookup, Vectors
 from lutgen.train.lutnet import Flat, Join, LookupNet, LookupOp, Op, Wire
 from lutgen.train.optim import Float32Array
-from lutgen.train.scales import Bases, fit_op
+from lutgen.train.scales import Bases, fit_op, forward_by_parts
 
 __all__ = ["refit", "replace"]
 
@@ -25,15 +25,6 @@ SCALED = 1 << 16  # pixels that scales are chosen on
 PART = 1 << 24  # values of regressors that are formed at once
 NOISE = 1e-8  # of a regressor's mean square
 UNKNOWNS = 6144  # a codebook matrix with more is refitted tied: the Gram matrix grows by the square
-
-
-def by_parts(
-    compute: Callable[..., Float32Array], arrays: list[Float32Array], size: int
-) -> Float32Array:
-    """``compute`` of parts of the batch, put together."""
-    batch = arrays[0].shape[1]
-    parts = [compute(*(a[:, s : s + size] for a in arrays)) for s in range(0, batch, size)]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def walk(
@@ -58,9 +49,11 @@ def walk(
     done = 0
     for layer in origin.layers:
         inputs = [real[name] for name in layer.inputs]
-        real[layer.name] = by_parts(
-            lambda *xs, layer=layer: layer.forward(list(xs), False)[0], inputs, size
-        )
+        parts = [
+            layer.forward([x[:, s : s + size] for x in inputs], False)[0]
+            for s in range(0, q.shape[1], size)
+        ]
+        real[layer.name] = np.concatenate(parts, axis=1)
         for name in layer.inputs:
             left_real[name] -= 1
             if not left_real[name]:
@@ -84,9 +77,7 @@ def walk(
         )
         wires[op.name] = op.wire
         ints = op.lookup.integers() if isinstance(op, LookupOp) else None
-        values[op.name] = by_parts(
-            lambda *parts, op=op, ints=ints: op.forward(list(parts), ints)[0], xs, size
-        )
+        values[op.name] = forward_by_parts(op, xs, ints, size)
         for name in op.inputs:
             left[name] -= 1
             if not left[name]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutgen.numeric import Format
-from lutgen.train.lookups import Lookup
+from lutgen.train.lookups import Integers, Lookup
 from lutgen.train.lutnet import (
     Average,
     Flat,
@@ -30,6 +30,7 @@ __all__ = ["Bases", "fit_all", "fit_op"]
 
 LEFT = 15  # the most that an input of a join is shifted
 RIGHT = 31  # the most that a result is
+PLACED = 1 << 26  # values of placed inputs that a layer's scale is chosen on
 BIAS = 1 << 23  # the most that a bias is worth, in table entries of 1
 
 
@@ -157,8 +158,11 @@ def fit_op(
     """
     op.form(wires)
     if isinstance(op, LookupOp):
-        wanted = op.lookup.ideal(xs[0]) if target is None else target
-        fit_lookup(op.lookup, xs[0], wanted, op.output, bases, op.name)
+        pixels = int(np.prod(xs[0].shape[2:], dtype=int))
+        few = max(1, PLACED // (op.lookup.width * pixels))
+        x = xs[0][:, :few]
+        wanted = op.lookup.ideal(x) if target is None else target[:, :few]
+        fit_lookup(op.lookup, x, wanted, op.output, bases, op.name)
     elif isinstance(op, Join):
         real = [x * np.float32(wire.scale) for x, wire in zip(xs, wires, strict=True)]
         wanted = np.sum(real, axis=0) if target is None else target
@@ -185,6 +189,15 @@ def fit_op(
     bases.note(op.name, op.wire.scale)
 
 
+def forward_by_parts(
+    op: Op, xs: list[Float32Array], ints: Integers | None, size: int
+) -> Float32Array:
+    """`Op.forward` of so many samples at once, put together."""
+    batch = xs[0].shape[1]
+    parts = [op.forward([x[:, s : s + size] for x in xs], ints)[0] for s in range(0, batch, size)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
 def fit_all(
     net: LookupNet, q: Float32Array, targets: Mapping[str, Float32Array] | None = None
 ) -> None:
@@ -200,4 +213,4 @@ def fit_all(
         fit_op(op, xs, [wires[name] for name in op.inputs], target, bases)
         wires[op.name] = op.wire
         ints = op.lookup.integers() if isinstance(op, LookupOp) else None
-        values[op.name] = op.forward(xs, ints)[0]
+        values[op.name] = forward_by_parts(op, xs, ints, net.part)
