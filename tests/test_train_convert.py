@@ -260,6 +260,14 @@ def test_batch_norms_must_be_folded(rng):
         converted(build("resnet8", (8, 8, 1), 3, rng))
 
 
+def test_windows_that_see_nothing_are_refused(rng):
+    weight = he(rng, (1, 2, 1, 1))
+    net = FloatNet((4, 4, 1), [Conv2d("conv", ["input"], weight, pad=(0, 1, 1, 1))])
+    text = r"^Layer 'conv' must have pads less than its kernel of 1x2, not \(0, 1, 1, 1\)$"
+    with pytest.raises(ValueError, match=text):
+        converted(net)
+
+
 # What they compute.
 
 

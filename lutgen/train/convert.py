@@ -123,8 +123,14 @@ def _named(ops: list[Op], name: str) -> Op | None:
 def _lookup(layer: fl.Weighted, element: Format, own: LayerOptions) -> Lookup:
     weight, rows = layer.weight, layer.rows
     window = layer.window
+    if window is not None:
+        (kh, kw), (top, left, bottom, right) = window.kernel, window.pad
+        if max(top, bottom) >= kh or max(left, right) >= kw:
+            raise ValueError(
+                f"Layer {layer.name!r} must have pads less than its kernel of {kh}x{kw}, "
+                f"not {window.pad}"
+            )
     if window is not None and own.encode == "window":
-        kh, kw = window.kernel
         taps, channels, outputs = weight.shape
         shaped = weight.reshape(kh, kw, channels, outputs)
         if own.order == "chw":
