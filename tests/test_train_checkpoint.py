@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from training import QUICK, image_net, small
 
+import lutgen
 from lutgen.errors import LutgenError
 from lutgen.model import digest
 from lutgen.train import Augment, AvgPool2d, Clip, FloatNet, MaxPool2d, train
@@ -236,6 +237,24 @@ def test_a_start_may_have_other_stages_settings_and_tables(tmp_path):
     assert list(result.accuracy) == ["float", "replace", "refit", "model"]
     text = refusal(**{**SHORT, "stages": ["joint"], "tables": "tied"}, start=path)
     assert "(other tables)" in text
+
+
+def test_no_start_where_the_network_read_other_units(tmp_path):
+    """One that is trained here reads samples in parts of their range."""
+    path, data = tmp_path / "run.ckpt", small(high=3.7, shape=(6, 6, 2))
+    train(data, net=image_net(), **SHORT, checkpoint=path)
+    assert refusal(data=data, net=image_net(), **{**SHORT, "float_epochs": None}, start=path) == (
+        f"{path}: is a checkpoint of a run that does not go with this one (other unit); "
+        "give the same, or name another"
+    )
+
+
+def test_another_lutgen_may_start_but_not_go_on(tmp_path, monkeypatch):
+    path = tmp_path / "run.ckpt"
+    train(VECTORS, **SHORT, checkpoint=path)
+    monkeypatch.setattr(lutgen, "__version__", "9.9")
+    assert "(other lutgen)" in refusal(**SHORT, checkpoint=path)
+    assert not train(VECTORS, **{**SHORT, "stages": ["joint"]}, start=path).diverged
 
 
 def test_no_start_before_there_is_a_lookup_network(tmp_path):

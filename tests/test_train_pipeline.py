@@ -19,6 +19,7 @@ from lutgen.train import (
 )
 from lutgen.train.inputs import input_activation
 from lutgen.train.pipeline import model_name
+from lutgen.train.progress import Clock
 
 MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
 
@@ -154,6 +155,31 @@ def test_progress_counts_every_stage():
     ]
     assert seen[-1].seconds_left == 0
     assert str(seen[-1]).startswith("joint 3/3, loss ")
+
+
+def test_progress_in_words(monkeypatch):
+    now, seen = [100.0], []
+    monkeypatch.setattr("lutgen.train.progress.time.monotonic", lambda: now[0])
+    clock = Clock(seen.append, "joint", 40, before=10)
+    for seconds, done, note in (
+        (1, 10.2, ""),  # too soon to be of interest
+        (3, 10.25, ""),
+        (4, 10.5, ""),
+        (12, 11, "loss 0.5000"),
+        (12.5, 12, "loss 0.2500"),
+        (400, 20, ""),
+        (7200, 21, ""),
+    ):
+        now[0] = 100.0 + seconds
+        clock(done, note)
+    assert [str(progress) for progress in seen] == [
+        "joint 10.25/40, 3 s, 6 min left",
+        "joint 11/40, loss 0.5000, 12 s, 6 min left",
+        "joint 12/40, loss 0.2500, 12 s, 3 min left",
+        "joint 20/40, 7 min, 13 min left",
+        "joint 21/40, 2 h 0 min, 3 h 27 min left",
+    ]
+    Clock(None, "joint", 2)(1)
 
 
 def test_stages_alone_and_what_they_are_told():
