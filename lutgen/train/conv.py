@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lutgen.numeric import Int64Array, ceil_div
 from lutgen.train.optim import Float32Array
 
-__all__ = ["Dense", "Rows", "Taps", "Window"]
+__all__ = ["Dense", "Rows", "Taps", "Window", "gathered"]
 
 Pair = tuple[int, int]
 
@@ -393,3 +393,17 @@ def _reach(phase: int, stride: int, before: int, size: int, grid: int) -> tuple[
     if not count:
         return slice(0, 0), slice(0, 0)
     return slice(first, first + count), slice(start, start + stride * (count - 1) + 1, stride)
+
+
+THIN = 8
+
+
+def gathered(rows: Rows) -> Rows:
+    """Rows that give the same products sooner, for real inputs.
+
+    With few channels the products of `Taps` are so thin that gathering each window's inputs into
+    one row, as ``hwc``, costs less. Matrices are then one, ``[1, taps * K, n]``.
+    """
+    if isinstance(rows, Taps) and rows.features < THIN and rows.taps > 1:
+        return Dense(rows.taps * rows.features, rows.window)
+    return rows

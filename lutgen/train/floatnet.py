@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lutgen.train.conv import Dense, Rows, Taps, Window
+from lutgen.train.conv import Dense, Rows, Taps, Window, gathered
 from lutgen.train.optim import Float32Array
 
 __all__ = [
@@ -168,8 +168,9 @@ class Weighted(FloatLayer):
 
     def forward(self, xs: list[Float32Array], training: bool) -> tuple[Float32Array, Any]:
         (x,) = xs
-        placed = self.rows.place(self.rows.rows(x), x.shape)
-        y = self.rows.product(self.weight, placed, x.shape)
+        rows = gathered(self.rows)
+        placed = rows.place(rows.rows(x), x.shape)
+        y = rows.product(self.weight.reshape(rows.taps, -1, self.outputs), placed, x.shape)
         y += self.bias.reshape(-1, *[1] * (y.ndim - 1))
         return y, (placed, x.shape)
 
@@ -177,12 +178,15 @@ class Weighted(FloatLayer):
         self, memory: Any, gradient: Float32Array
     ) -> tuple[list[Float32Array], list[Float32Array]]:
         placed, shape = memory
-        spread = self.rows.spread(gradient, shape)
+        rows = gathered(self.rows)
+        weight = self.weight.reshape(rows.taps, -1, self.outputs)
+        spread = rows.spread(gradient, shape)
+        by_weight = rows.by_matrix(placed, spread, rows.features, self.outputs)
         own = [
-            self.rows.by_matrix(placed, spread, self.rows.features, self.outputs),
+            by_weight.reshape(self.weight.shape),
             gradient.reshape(len(gradient), -1).sum(axis=1),
         ]
-        return [self.rows.back(self.rows.by_rows(self.weight, spread, shape), shape)], own
+        return [rows.back(rows.by_rows(weight, spread, shape), shape)], own
 
 
 class Linear(Weighted):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lutgen.numeric import Format, Int64Array, ceil_div, quantise
 from lutgen.spec import DigitSpec
-from lutgen.train.conv import Rows
+from lutgen.train.conv import Rows, gathered
 from lutgen.train.nearest import EXACT, nearest
 from lutgen.train.optim import Float32Array
 
@@ -91,6 +91,7 @@ class Lookup:
         self.weight = np.array(weight, dtype=np.float32)
         self.bias = np.array(bias, dtype=np.float32)
         self.rows, self.element, self.in_scale = rows, element, in_scale
+        self.worked = rows  # what products are formed with
         self.table = Format(table_bits, True)
         self.table_scale = 1.0
         self.shift = 0
@@ -138,12 +139,12 @@ class Lookup:
         """Accumulators, and what `backward` needs; ``placed`` is what `place` gave, if known."""
         if placed is None:
             placed = self.place(q, ints)
-        matrix = ints.matrix
+        matrix = ints.matrix.reshape(self.worked.taps, -1, self.outputs)
         if matrix.dtype == np.float64:
             wide: Any = [x.astype(np.float64) for x in placed]
-            acc = self.rows.product(matrix, wide, q.shape)
+            acc = self.worked.product(matrix, wide, q.shape)
         else:
-            acc = self.rows.product(matrix, placed, q.shape)
+            acc = self.worked.product(matrix, placed, q.shape)
         acc += ints.bias.astype(acc.dtype).reshape(-1, *[1] * (acc.ndim - 1))
         return Pass(q.shape, q, placed, acc)
 
@@ -421,6 +422,7 @@ class Digits(Lookup):
         centroids: int,
     ):
         super().__init__(weight, bias, rows, element, in_scale, table_bits)
+        self.worked = gathered(rows)
         self.digit = DigitSpec(element, centroids)
         self.worth = reachable(self.digit)
         self.centroids, self.subvec = centroids, 1
@@ -447,27 +449,32 @@ class Digits(Lookup):
         kind = np.float64 if 2 * reach >= EXACT else np.float32
         return Integers(weights.astype(kind), bias, None)
 
+    def _worked(self, weight: NDArray[Any]) -> NDArray[Any]:
+        return weight.reshape(self.worked.taps, -1, self.outputs)
+
     def place(self, q: Float32Array, ints: Integers) -> list[Float32Array]:
-        return self.rows.place(self.rows.rows(q), q.shape)
+        return self.worked.place(self.worked.rows(q), q.shape)
 
     def backward(
         self, kept: Pass, gradient: Float32Array, beta: float, wanted: bool
     ) -> tuple[float, dict[str, Float32Array], Float32Array | None]:
         # Rounded weights stand for the weights straight through: the reconstruction terms cancel.
-        spread = self.rows.spread(gradient, kept.shape)
-        by_weight = self.rows.by_matrix(kept.placed, spread, self.rows.features, self.outputs)
+        rows = self.worked
+        spread = rows.spread(gradient, kept.shape)
+        by_weight = rows.by_matrix(kept.placed, spread, rows.features, self.outputs)
         raw = {
-            "weight": by_weight * np.float32(self.in_scale),
+            "weight": by_weight.reshape(self.weight.shape) * np.float32(self.in_scale),
             "bias": gradient.reshape(len(gradient), -1).sum(axis=1),
         }
         if not wanted:
             return 0.0, raw, None
-        back = self.rows.back(self.rows.by_rows(self.weight, spread, kept.shape), kept.shape)
-        return 0.0, raw, back
+        by_rows = rows.by_rows(self._worked(self.weight), spread, kept.shape)
+        return 0.0, raw, rows.back(by_rows, kept.shape)
 
     def ideal(self, q: Float32Array) -> Float32Array:
-        placed = self.rows.place(self.rows.rows(q) * np.float32(self.in_scale), q.shape)
-        return self._biased(self.rows.product(self.weight, placed, q.shape))
+        rows = self.worked
+        placed = rows.place(rows.rows(q) * np.float32(self.in_scale), q.shape)
+        return self._biased(rows.product(self._worked(self.weight), placed, q.shape))
 
 
 def reachable(digit: DigitSpec) -> Int64Array:

@@ -72,7 +72,7 @@ def recipe(shape: tuple[int, ...], convolves: bool, count: int, trained: bool) -
     else:
         noise = 0.03 if shift else 0.1
         joint = Tuning(epochs=epochs, batch=batch, learning_rate=6e-3, beta=0.1, distill=0.5)
-        samples, ridge = 4096, 1e-2
+        samples, ridge = 4096, 1e-1
     return Recipe(
         augment=Augment(flip=colour, shift=shift, noise=noise),
         float_noise=0.0 if convolves else (0.1 if shift else 0.15),
