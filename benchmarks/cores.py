@@ -28,7 +28,7 @@ from lutgen.train import load_data, train
 MODELS = ROOT / "build" / "benchmarks"
 
 # Hidden layers, epochs of float and joint training, samples to simulate. MNIST is trained briefly:
-# what training can reach is the business of train_mlp.py.
+# what training can reach is the business of train_mnist.py.
 NETWORKS = {"digits": ((256, 128), None, 10_000), "mnist": ((128, 64), 3, 200)}
 METRICS = ("l1", "l2", "chebyshev")
 
@@ -131,7 +131,7 @@ def table(rows: list[Row]) -> str:
         "*Latency* and *interval* are cycles, contract / measured. *Build* is",
         "`lutgen.build(model).write(path)`, the median of three; *golden* the median of five runs",
         "over the test samples. The MNIST networks had 3 epochs of training each; see",
-        "[training](train_mlp.md) for what more gives.",
+        "[training](train_mnist.md) for what more gives.",
         "",
         "| network | metric | accuracy % | samples | words that differ | latency | interval "
         "| lint | structure | build s | build MB | golden samples/s | simulated samples/s |",

@@ -77,12 +77,13 @@ def table(results: list[Row]) -> str:
         "# Training on digits and MNIST",
         "",
         "Written by `python benchmarks/train_mnist.py`. c = 16, 8-bit tables and activations,",
-        "defaults otherwise; LeNet-5 with the encoding `pixel`. *Float* is the network that training",
-        "starts from, *replace* and *refit* the lookup network after these stages, *golden* the",
-        "exported integer model after joint training; all in % of the test samples. Those choose no",
-        "epoch, but the defaults of training were settled while looking at some of them: take the",
-        "numbers as slightly optimistic. *Differ* counts test samples of which any output of the",
-        "exported model is not what training computed.",
+        "defaults otherwise; LeNet-5 with the encoding `pixel`. *Float* is the network that",
+        "training starts from, *replace* and *refit* the lookup network after these stages,",
+        "*golden* the exported integer model after joint training; all in % of the test",
+        "samples. Those choose no epoch, but the defaults of training were settled while",
+        "looking at some of them: take the numbers as slightly optimistic. *Differ* counts",
+        "test samples of which any output of the exported model is not what training",
+        "computed.",
         "",
         "Medians over the seeds, and what may be lost:",
         "",
@@ -109,15 +110,16 @@ def table(results: list[Row]) -> str:
         "",
         "Every run:",
         "",
-        "| data | network | v | metric | seed | float | replace | refit | golden | differ | table KB "
-        "| seconds | peak MB |",
+        "| data | network | v | metric | seed | float | replace | refit | golden | differ "
+        "| table KB | seconds | peak MB |",
         "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for r in results:
         steps = " | ".join(f"{100 * r[key]:.2f}" for key in ("float", "replace", "refit", "golden"))
         lines.append(
-            f"| {r['data']} | {r['arch']} | {r['subvec']} | {r['metric']} | {r['seed']} | {steps} | "
-            f"{r['differ']} | {r['table_bytes'] / 1024:.0f} | {r['seconds']:.0f} | {r['peak_mb']} |"
+            f"| {r['data']} | {r['arch']} | {r['subvec']} | {r['metric']} | {r['seed']} | {steps} "
+            f"| {r['differ']} | {r['table_bytes'] / 1024:.0f} | {r['seconds']:.0f} "
+            f"| {r['peak_mb']} |"
         )
     return "\n".join(
         lines

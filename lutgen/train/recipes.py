@@ -7,10 +7,6 @@ from lutgen.train.tune import Tuning
 
 __all__ = ["Recipe", "recipe"]
 
-# What the refit of a convolution found beside the product of codebooks and weights stays: moving it
-# too is twice the work, and gained nothing in as many steps. In perceptrons it gains most.
-MOVED = ("weight", "bias", "books")
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -66,12 +62,11 @@ def recipe(shape: tuple[int, ...], convolves: bool, count: int, trained: bool) -
             beta=0.0,
             distill=0.9,
             hint=1.0,
-            train=MOVED,
         )
         samples, ridge = 1000, 1e-3
     else:
         noise = 0.03 if shift else 0.1
-        joint = Tuning(epochs=epochs, batch=batch, learning_rate=6e-3, beta=0.1, distill=0.5)
+        joint = Tuning(epochs=epochs, batch=batch, learning_rate=1e-2, beta=1.0, distill=0.5)
         samples, ridge = 4096, 1e-1
     return Recipe(
         augment=Augment(flip=colour, shift=shift, noise=noise),
