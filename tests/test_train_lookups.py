@@ -283,6 +283,30 @@ def test_settling_brings_centroids_back():
     assert layer.codebooks().tolist() == [[[0, 2, 15], [0, 15, 15]]]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_centroids_follow_what_they_serve(kind):
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        rows, shape = geometry(rng, kind)
+        layer = make(rng, rows, Format(5, True))
+        x = inputs(rng, layer.element, shape)
+        layer.counting = True
+        kept = layer.forward(x, layer.integers())
+        gradients = layer.finish(layer.backward(kept, np.ones_like(kept.acc), 0.0, False)[1])
+        parts, books = layer.vectors(x), layer.books.copy()
+        layer.follow(gradients["counts"], gradients["sums"], 0.5)
+        usual = parts.shape[2] / layer.centroids
+        for g in range(layer.groups):
+            picked = [closest(p, books[g], layer.metric) for p in parts[g].T]
+            for j in range(layer.centroids):
+                mine = parts[g][:, [k == j for k in picked]]
+                want = books[g, j]
+                if mine.size:
+                    gap = mine.mean(axis=1) - want
+                    want = want + 0.5 * gap * mine.shape[1] / (mine.shape[1] + usual)
+                np.testing.assert_allclose(layer.books[g, j], want, rtol=1e-5, atol=1e-5)
+
+
 # Backward.
 
 

@@ -10,8 +10,8 @@ from lutgen.train import Conv2d, Flatten, FloatNet, Linear, Options, StageOption
 from lutgen.train.options import STAGE_FIELDS, STAGES
 
 TUNED = (
-    "epochs, batch, learning_rate, decay, optimiser, schedule, beta, distill, hint, temperature, "
-    "train"
+    "epochs, batch, learning_rate, decay, optimiser, schedule, beta, distill, follow, hint, "
+    "temperature, train"
 )
 
 

@@ -201,6 +201,8 @@ class Vectors(Lookup):
         What the tables are beside the product, in real units; None where tables are tied to it.
     moving : bool
         Whether `backward` gives the gradient by `residual`.
+    counting : bool
+        Whether `backward` gives what `follow` needs.
     """
 
     def __init__(
@@ -223,6 +225,7 @@ class Vectors(Lookup):
         self.books = np.zeros((self.groups, centroids, subvec), dtype=np.float32)
         self.residual: Float32Array | None = None
         self.moving = True
+        self.counting = False
 
     @property
     def parameters(self) -> dict[str, Float32Array]:
@@ -325,6 +328,8 @@ class Vectors(Lookup):
             part = self.rows.by_matrix(exact, spread, self.rows.features, self.outputs)
             raw["weight"] = np.pad(part, ((0, 0), (0, self.spare), (0, 0)))
         raw["bias"] = gradient.reshape(len(gradient), -1).sum(axis=1)
+        if self.counting:
+            raw["counts"], raw["sums"] = self._by_centroid(kept, self.vectors(kept.q))
         spread = self.rows.spread(towards, kept.shape)
         by_rows: Float32Array | None = None
         if self.residual is not None and self.moving:
@@ -355,14 +360,41 @@ class Vectors(Lookup):
         raw["weight"] = raw["weight"] + part if "weight" in raw else part
         by_rows = self.rows.by_rows(self.weight, spread, kept.shape)
         parts = by_rows.reshape(self.groups, self.subvec, -1)
+        raw["books"] = self._by_centroid(kept, parts)[1]
+        return by_rows
+
+    def _by_centroid(self, kept: Pass, x: Float32Array) -> tuple[Float32Array, Float32Array]:
+        """How many sub-vectors every centroid was nearest to ``[g, c]``, and the sums of what
+        belongs to these sub-vectors, ``x`` ``[g, v, L]``, by centroid ``[g, c, v]``.
+        """
+        assert kept.index is not None
         count = self.groups * self.centroids
         flat = (kept.index + self.centroids * np.arange(self.groups)[:, None]).ravel()
         sums = [
-            np.bincount(flat, weights=parts[:, d].ravel(), minlength=count)
-            for d in range(self.subvec)
+            np.bincount(flat, weights=x[:, d].ravel(), minlength=count) for d in range(self.subvec)
         ]
-        raw["books"] = np.stack(sums, axis=-1).reshape(self.books.shape).astype(np.float32)
-        return by_rows
+        counts = np.bincount(flat, minlength=count).reshape(self.groups, self.centroids)
+        stacked = np.stack(sums, axis=-1).reshape(self.books.shape)
+        return counts.astype(np.float32), stacked.astype(np.float32)
+
+    def follow(self, counts: Float32Array, sums: Float32Array, pace: float) -> None:
+        """Moves centroids towards the means of the sub-vectors that they were nearest to.
+
+        Online k-means, as VQ-VAE updates its dictionary (arXiv 1711.00937, appendix A.1): a
+        codebook that only gradients move falls behind activations that training moves too. A
+        centroid of average use goes half of ``pace`` of the way; one hardly used, whose mean is
+        uncertain, goes less.
+
+        Parameters
+        ----------
+        counts, sums : float32 array ``[g, c]``, ``[g, c, v]``
+            Of one batch, up to a common factor.
+        pace : float
+            0..1.
+        """
+        count = counts[..., None]
+        usual = count.mean(axis=1, keepdims=True)
+        self.books += np.float32(pace) * (sums - count * self.books) / (count + usual)
 
     def finish(self, raw: dict[str, Float32Array]) -> dict[str, Float32Array]:
         if "table" not in raw:
@@ -382,6 +414,7 @@ class Vectors(Lookup):
             result["weight"] += raw["weight"]
         if self.residual is not None:
             result["residual"] = raw["table"]
+        result |= {key: raw[key] for key in ("counts", "sums") if key in raw}
         return self._kept_in_shape(result)
 
     def _kept_in_shape(self, gradients: dict[str, Float32Array]) -> dict[str, Float32Array]:

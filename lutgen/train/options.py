@@ -35,7 +35,7 @@ LAYER_FIELDS = (
 
 CLOSED = ("samples", "restarts")
 FLOAT = ("epochs", "batch", "learning_rate", "decay", "optimiser", "schedule")
-TUNED = (*FLOAT, "beta", "distill", "hint", "temperature", "train")
+TUNED = (*FLOAT, "beta", "distill", "follow", "hint", "temperature", "train")
 STAGE_FIELDS = {
     "float": FLOAT,
     "replace": CLOSED,
@@ -59,7 +59,7 @@ class StageOptions:
         Of ``refit``: how strongly tables are drawn to codebooks times weights.
     epochs, batch, learning_rate, decay, optimiser, schedule
         Of ``float``, ``calibrate`` and ``joint``: see `lutgen.train.tune.Tuning`.
-    beta, distill, hint, temperature, train
+    beta, distill, follow, hint, temperature, train
         Of ``calibrate`` and ``joint``: see there. ``train`` may be text, with commas.
     """
 
@@ -72,6 +72,7 @@ class StageOptions:
     decay: float | None = None
     beta: float | None = None
     distill: float | None = None
+    follow: float | None = None
     hint: float | None = None
     temperature: float | None = None
     optimiser: str | None = None
@@ -108,7 +109,9 @@ def stage_options(stage: str, settings: StageOptions | Mapping[str, Any]) -> Sta
             low = 0 if name == "epochs" and stage != "float" else 1
             result[name] = as_int(value, what, low=low)
         else:
-            result[name] = _number(value, what, 1.0 if name == "distill" else float("inf"))
+            result[name] = _number(
+                value, what, 1.0 if name in ("distill", "follow") else float("inf")
+            )
             if name in ("learning_rate", "temperature") and not value:
                 raise ValueError(f"{what} must be positive, not {value}")
     return StageOptions(**result)

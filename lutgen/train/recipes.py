@@ -7,6 +7,8 @@ from lutgen.train.tune import Tuning
 
 __all__ = ["Recipe", "recipe"]
 
+MOVED = ("weight", "bias", "residual")  # by gradients; codebooks follow the activations
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -59,14 +61,24 @@ def recipe(shape: tuple[int, ...], convolves: bool, count: int, trained: bool) -
             epochs=min(epochs, 4 if count >= 10_000 else 100),
             batch=batch,
             learning_rate=2e-3,
-            beta=0.0,
+            beta=1.0,
             distill=0.9,
+            follow=0.1,
             hint=1.0,
+            train=MOVED,
         )
         samples, ridge = 1000, 1e-3
     else:
         noise = 0.03 if shift else 0.1
-        joint = Tuning(epochs=epochs, batch=batch, learning_rate=1e-2, beta=1.0, distill=0.5)
+        joint = Tuning(
+            epochs=epochs,
+            batch=batch,
+            learning_rate=1e-2,
+            beta=1.0,
+            distill=0.5,
+            follow=0.1,
+            train=MOVED,
+        )
         samples, ridge = 4096, 1e-1
     return Recipe(
         augment=Augment(flip=colour, shift=shift, noise=noise),

@@ -53,6 +53,9 @@ class Tuning:
     distill : float
         0..1: how much of the loss is the cross-entropy towards the float network's probabilities
         in place of the classes.
+    follow : float
+        0..1: how far every step moves centroids to the means of what they serve; see
+        `lutgen.train.lookups.Vectors.follow`.
     hint : float
         Weight of the mean squared differences between what residual joins and pools give here and
         in the float network, over the variances.
@@ -72,6 +75,7 @@ class Tuning:
     decay: float = 0.0
     beta: float = 0.1
     distill: float = 0.0
+    follow: float = 0.0
     hint: float = 0.0
     temperature: float = 1.0
     optimiser: str = "adamw"
@@ -251,6 +255,7 @@ def tune(
     for lookup in net.lookups.values():
         if isinstance(lookup, Vectors):
             lookup.moving = "residual" in tuning.train
+            lookup.counting = tuning.follow > 0
     moved = rates(net, tuning.train) if state is None else state.rates
     parameters = {
         key: value
@@ -321,7 +326,10 @@ def tune(
                 [gradients[key] for key in parameters],
                 rate(tuning.schedule, step.steps, tuning.epochs * len(starts)),
             )
-            for lookup in net.lookups.values():
+            for name, lookup in net.lookups.items():
+                if isinstance(lookup, Vectors) and lookup.counting:
+                    counts, sums = gradients[f"{name}.counts"], gradients[f"{name}.sums"]
+                    lookup.follow(counts, sums, tuning.follow)
                 lookup.settle()
             total += loss * len(chosen)
             right += hits
