@@ -416,7 +416,7 @@ def test_threads_change_nothing(kind):
     for threads in (1, 2, 3):
         net = lookups(kind, stage="free" if kind == "mlp" else "replace", centroids=4)
         tuning = Tuning(2, batch=100, learning_rate=0.02, distill=0.5, follow=0.1, hint=0.1)
-        if kind == "mlp":  # parts of 256 would be one
+        if kind == "mlp":  # parts of 64 would be two
             type(net).part, part = 16, type(net).part
         try:
             state = run(net, kind, tuning, threads=threads, origin=origin, **NOISY)

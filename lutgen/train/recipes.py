@@ -57,10 +57,12 @@ def recipe(shape: tuple[int, ...], convolves: bool, count: int, trained: bool) -
     shift = (min(shape[:2]) // (10 if colour else 16)) if image else 0
     if convolves:
         noise = 0.0
+        # A network that comes trained is mostly larger, and loses by haste.
+        many = 4 if trained else 8
         joint = Tuning(
-            epochs=min(epochs, 4 if count >= 10_000 else 100),
+            epochs=min(epochs, many if count >= 10_000 else 100),
             batch=batch,
-            learning_rate=2e-3,
+            learning_rate=2e-3 if trained else 5e-3,
             beta=1.0,
             distill=0.9,
             follow=0.1,
@@ -71,7 +73,7 @@ def recipe(shape: tuple[int, ...], convolves: bool, count: int, trained: bool) -
     else:
         noise = 0.03 if shift else 0.1
         joint = Tuning(
-            epochs=epochs,
+            epochs=max(epochs, 24),
             batch=batch,
             learning_rate=1e-2,
             beta=1.0,
