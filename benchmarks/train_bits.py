@@ -12,21 +12,14 @@ the repository.
 
 import json
 import math
-import os
-import platform
 from pathlib import Path
 
 import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
-import numpy as np
-from _common import ROOT, Row, cifar10, conditions, cpu, play
-from train_resnet8 import NETWORK
-
-import lutgen
-from lutgen.train import load_data, train
-from lutgen.train.onnx import import_onnx
+from _common import ROOT, Row, play
+from _train import convert_resnet8, described, environment, needed
 
 PICTURE = ROOT / "docs" / "results" / "train_bits.svg"
 SETTINGS = (  # encode, v, c, metric
@@ -50,8 +43,7 @@ SETTINGS = (  # encode, v, c, metric
 
 def rows(_: Path) -> list[Row]:
     """What is measured: 8-bit tables and activations, first and last layer exact."""
-    if not NETWORK.is_file():
-        raise SystemExit(f"{NETWORK}: no such file; the pretrained network is needed")
+    needed()
     return [
         {"encode": encode, "subvec": v, "centroids": c, "metric": metric, "seed": 0}
         for encode, v, c, metric in SETTINGS
@@ -60,22 +52,7 @@ def rows(_: Path) -> list[Row]:
 
 def measure(row: Row, _: Path) -> Row:
     """Refits, and runs the lookup network on the test images."""
-    net = import_onnx(NETWORK)
-    weighted = [layer.name for layer in net.layers if hasattr(layer, "rows")]
-    encode, _, order = row["encode"].partition(" ")
-    exact = {"metric": "digit", "centroids": 16, "encode": "pixel"}
-    result = train(
-        load_data(cifar10()),
-        net=net,
-        subvec=row["subvec"],
-        centroids=row["centroids"],
-        metric=row["metric"],
-        encode=encode,
-        order=order or "chw",
-        layers={weighted[0]: exact, weighted[-1]: exact},
-        stages=("refit",),
-        seed=row["seed"],
-    )
+    result = convert_resnet8(row, centroids=row["centroids"], stages=("refit",))
     return {
         **row,
         "float": result.accuracy["float"],
@@ -85,11 +62,7 @@ def measure(row: Row, _: Path) -> Row:
         # Differences that the encoders form for one image.
         "work": sum(k.encoded * k.subvec * k.centroids for k in result.layers),
         "seconds": round(result.seconds, 1),
-        "lutgen": lutgen.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "cpu": cpu(),
-        "cores": os.cpu_count(),
+        **environment(),
     }
 
 
@@ -186,14 +159,7 @@ def table(results: list[Row]) -> str:
             f"{r['seconds']:.0f} |"
         )
     lines += ["", f"The float network reaches {100 * results[0]['float']:.2f} %."]
-    return "\n".join(
-        lines
-        + conditions(
-            f"lutgen {r['lutgen']}, Python {r['python']}, numpy {r['numpy']}, {r['cores']} cores "
-            f"({r['cpu']})"
-            for r in results
-        )
-    )
+    return "\n".join(lines + described(results))
 
 
 if __name__ == "__main__":

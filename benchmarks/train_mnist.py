@@ -9,16 +9,13 @@ every row. MNIST comes from ``../shared/data/mnist.npz`` beside the repository, 
 its rows are left out where that is absent.
 """
 
-import os
-import platform
-import resource
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-from _common import Row, conditions, cpu, play
+from _common import Row, play
+from _train import described, environment
 
-import lutgen
 from lutgen.train import load_data, train
 
 METRICS = ("l1", "l2", "chebyshev")
@@ -62,12 +59,7 @@ def measure(row: Row, mnist: Path) -> Row:
         "test_samples": len(data.x_test),
         "table_bytes": sum(layer.table_bytes for layer in result.layers),
         "seconds": round(result.seconds, 1),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "lutgen": lutgen.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "cpu": cpu(),
-        "cores": os.cpu_count(),
+        **environment(),
     }
 
 
@@ -121,14 +113,7 @@ def table(results: list[Row]) -> str:
             f"| {r['differ']} | {r['table_bytes'] / 1024:.0f} | {r['seconds']:.0f} "
             f"| {r['peak_mb']} |"
         )
-    return "\n".join(
-        lines
-        + conditions(
-            f"lutgen {r['lutgen']}, Python {r['python']}, numpy {r['numpy']}, {r['cores']} cores "
-            f"({r['cpu']})"
-            for r in results
-        )
-    )
+    return "\n".join(lines + described(results))
 
 
 if __name__ == "__main__":

@@ -11,19 +11,14 @@ that is killed goes on from its checkpoint in ``build/``.
 
 import json
 import os
-import platform
-import resource
 import zlib
 from pathlib import Path
 
 import numpy as np
-from _common import ROOT, Row, cifar10, conditions, cpu, play
+from _common import ROOT, Row, cifar10, play
+from _train import convert_resnet8, described, environment, needed
 
-import lutgen
-from lutgen.train import load_data, train
-from lutgen.train.onnx import import_onnx
-
-NETWORK = ROOT.parent / "shared" / "models" / "resnet8_cifar10.onnx"
+from lutgen.train import load_data
 
 
 def row(
@@ -51,8 +46,7 @@ def row(
 
 def rows(_: Path) -> list[Row]:
     """What is measured: c = 16, 8-bit activations, first and last layer exact."""
-    if not NETWORK.is_file():
-        raise SystemExit(f"{NETWORK}: no such file; the pretrained network is needed")
+    needed()
     return [
         row("refit", "pixel", "", 4, "l2", 8, ">= 73 %"),
         row("refit", "pixel", "", 2, "l2", 8, ">= 83 %"),
@@ -67,27 +61,15 @@ def rows(_: Path) -> list[Row]:
 def measure(row: Row, _: Path) -> Row:
     """Trains, and runs the model's golden inference on the test images."""
     data = load_data(cifar10())
-    net = import_onnx(NETWORK)
-    weighted = [layer.name for layer in net.layers if hasattr(layer, "rows")]
-    encode, _, order = row["encode"].partition(" ")
     key = zlib.crc32(json.dumps(row, sort_keys=True).encode())
-    result = train(
-        data,
-        net=net,
-        subvec=row["subvec"],
-        metric=row["metric"],
+    threads = int(os.environ.get("LUTGEN_THREADS", "2"))
+    result = convert_resnet8(
+        row,
         table_bits=row["table_bits"],
-        encode=encode,
-        order=order or "chw",
-        layers={
-            weighted[0]: {"metric": "digit", "encode": "pixel"},
-            weighted[-1]: {"metric": "digit"},
-        },
         stages=("replace", "refit") if row["stage"] == "refit" else ("refit", "joint"),
         epochs=row["epochs"],
-        seed=row["seed"],
         checkpoint=ROOT / "build" / f"resnet8_{key:08x}.ckpt",
-        threads=int(os.environ.get("LUTGEN_THREADS", "2")),
+        threads=threads,
         progress=lambda step: print(row["subvec"], row["metric"], step, flush=True),
     )
     predicted = result.model.predict(data.x_test)
@@ -106,13 +88,8 @@ def measure(row: Row, _: Path) -> Row:
         "layers": [layer.to_manifest() for layer in result.layers],
         "test_samples": len(data.x_test),
         "seconds": round(result.seconds, 1),
-        "threads": int(os.environ.get("LUTGEN_THREADS", "2")),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "lutgen": lutgen.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "cpu": cpu(),
-        "cores": os.cpu_count(),
+        "threads": threads,
+        **environment(),
     }
 
 
@@ -144,14 +121,7 @@ def table(results: list[Row]) -> str:
             f"{100 * (first - r['golden']):.2f} | {r['goal']} | {r['differ']} | "
             f"{r['seconds'] / 60:.1f} | {r['threads']} | {r['peak_mb']} |"
         )
-    return "\n".join(
-        lines
-        + conditions(
-            f"lutgen {r['lutgen']}, Python {r['python']}, numpy {r['numpy']}, {r['cores']} cores "
-            f"({r['cpu']})"
-            for r in results
-        )
-    )
+    return "\n".join(lines + described(results))
 
 
 if __name__ == "__main__":
