@@ -42,7 +42,7 @@ def convert_resnet8(row: Row, **options: Any) -> TrainResult:
     """
     net = import_onnx(NETWORK)
     weighted = [layer.name for layer in net.layers if hasattr(layer, "rows")]
-    exact = {"metric": "digit", "centroids": 16, "encode": "pixel"}
+    exact = {"metric": "digit", "centroids": 16}
     encode, _, order = row["encode"].partition(" ")
     return train(
         load_data(cifar10()),
@@ -51,7 +51,7 @@ def convert_resnet8(row: Row, **options: Any) -> TrainResult:
         metric=row["metric"],
         encode=encode,
         order=order or "chw",
-        layers={weighted[0]: exact, weighted[-1]: exact},
+        layers={weighted[0]: {**exact, "encode": "pixel"}, weighted[-1]: exact},
         seed=row["seed"],
         **options,
     )
