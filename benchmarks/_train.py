@@ -6,10 +6,10 @@ import resource
 from typing import Any
 
 import numpy as np
-from _common import ROOT, Row, cifar10, conditions, cpu
+from _common import ROOT, Row, conditions, cpu
 
 import lutgen
-from lutgen.train import TrainResult, load_data, train
+from lutgen.train import Dataset, TrainResult, train
 from lutgen.train.onnx import import_onnx
 
 NETWORK = ROOT.parent / "shared" / "models" / "resnet8_cifar10.onnx"
@@ -36,7 +36,7 @@ def described(rows: list[Row]) -> list[str]:
     )
 
 
-def convert_resnet8(row: Row, **options: Any) -> TrainResult:
+def convert_resnet8(row: Row, data: Dataset, **options: Any) -> TrainResult:
     """Trains with a row's ``subvec``, ``metric``, ``encode`` and ``seed``; the first and the last
     layer stay exact.
     """
@@ -45,7 +45,7 @@ def convert_resnet8(row: Row, **options: Any) -> TrainResult:
     exact = {"metric": "digit", "centroids": 16}
     encode, _, order = row["encode"].partition(" ")
     return train(
-        load_data(cifar10()),
+        data,
         net=net,
         subvec=row["subvec"],
         metric=row["metric"],

@@ -18,8 +18,10 @@ import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
-from _common import ROOT, Row, play
+from _common import ROOT, Row, cifar10, play
 from _train import convert_resnet8, described, environment, needed
+
+from lutgen.train import load_data
 
 PICTURE = ROOT / "docs" / "results" / "train_bits.svg"
 SETTINGS = (  # encode, v, c, metric
@@ -52,7 +54,9 @@ def rows(_: Path) -> list[Row]:
 
 def measure(row: Row, _: Path) -> Row:
     """Refits, and runs the lookup network on the test images."""
-    result = convert_resnet8(row, centroids=row["centroids"], stages=("refit",))
+    result = convert_resnet8(
+        row, load_data(cifar10()), centroids=row["centroids"], stages=("refit",)
+    )
     return {
         **row,
         "float": result.accuracy["float"],

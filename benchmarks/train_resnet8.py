@@ -52,9 +52,10 @@ def rows(_: Path) -> list[Row]:
         row("refit", "pixel", "", 2, "l2", 8, ">= 83 %"),
         row("joint", "window", "chw", 4, "l2", 8, ">= 79 %"),
         row("joint", "window", "chw", 2, "l2", 8, "drop <= 1.0"),
-        row("joint", "window", "chw", 2, "l1", 8, "drop <= 1.5"),
-        row("joint", "window", "chw", 2, "l1", 4, "drop <= 2.0"),
-        row("joint", "window", "chw", 2, "chebyshev", 8, "drop <= 2.0"),
+        row("joint", "window", "chw", 2, "l2", 8, "drop <= 1.0", epochs=5),
+        row("joint", "window", "chw", 2, "l1", 8, "drop <= 1.5", epochs=3),
+        row("joint", "window", "chw", 2, "l1", 4, "drop <= 2.0", epochs=3),
+        row("joint", "window", "chw", 2, "chebyshev", 8, "drop <= 2.0", epochs=3),
     ]
 
 
@@ -65,6 +66,7 @@ def measure(row: Row, _: Path) -> Row:
     threads = int(os.environ.get("LUTGEN_THREADS", "2"))
     result = convert_resnet8(
         row,
+        data,
         table_bits=row["table_bits"],
         stages=("replace", "refit") if row["stage"] == "refit" else ("refit", "joint"),
         epochs=row["epochs"],

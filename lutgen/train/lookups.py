@@ -165,7 +165,9 @@ class Lookup:
         raise NotImplementedError
 
     def finish(self, raw: dict[str, Float32Array]) -> dict[str, Float32Array]:
-        """Gradients by the parameters, from the sum of raw ones over a batch's parts."""
+        """Gradients by the parameters, from the sum of raw ones over a batch's parts; what
+        `Vectors.follow` needs, ``counts`` and ``sums``, comes along.
+        """
         return raw
 
     def settle(self) -> None:
@@ -247,10 +249,12 @@ class Vectors(Lookup):
 
     def vectors(self, q: Float32Array) -> Float32Array:
         """Inputs as sub-vectors ``[g, v, L]``."""
-        x = self.rows.rows(q)
+        return self._cut(self.rows.rows(q))
+
+    def _cut(self, rows: Float32Array) -> Float32Array:
         if self.spare:
-            x = np.pad(x, ((0, self.spare), (0, 0)))
-        return x.reshape(self.groups, self.subvec, -1)
+            rows = np.pad(rows, ((0, self.spare), (0, 0)))
+        return rows.reshape(self.groups, self.subvec, -1)
 
     def codebooks(self) -> Int64Array:
         """The codebooks as integers of the input's format."""
@@ -312,9 +316,12 @@ class Vectors(Lookup):
         loss, towards = 0.0, gradient
         raw: dict[str, Float32Array] = {}
         by_s: Float32Array | None = None
+        if beta or self.counting:
+            rows = self.rows.rows(kept.q)
+        if self.counting:
+            raw["counts"], raw["sums"] = self._by_centroid(kept, self._cut(rows))
         if beta:
-            rows = self.rows.rows(kept.q) * np.float32(self.in_scale)
-            exact = self.rows.place(rows, kept.shape)
+            exact = self.rows.place(rows * np.float32(self.in_scale), kept.shape)
             weight = self.weight[:, : self.rows.features]
             s = self._biased(self.rows.product(weight, exact, kept.shape))
             error = kept.acc * np.float32(self.table_scale)
@@ -328,8 +335,6 @@ class Vectors(Lookup):
             part = self.rows.by_matrix(exact, spread, self.rows.features, self.outputs)
             raw["weight"] = np.pad(part, ((0, 0), (0, self.spare), (0, 0)))
         raw["bias"] = gradient.reshape(len(gradient), -1).sum(axis=1)
-        if self.counting:
-            raw["counts"], raw["sums"] = self._by_centroid(kept, self.vectors(kept.q))
         spread = self.rows.spread(towards, kept.shape)
         by_rows: Float32Array | None = None
         if self.residual is not None and self.moving:
