@@ -319,6 +319,49 @@ def test_the_solution_is_that_of_ridge_regression(kind, free):
         assert not layer.weight[:, rows.features :].any()
 
 
+@pytest.mark.parametrize("noise", [0.0, 500.0])
+@pytest.mark.parametrize("kind", ["linear", "window"])
+def test_the_ridge_is_what_explains_samples_left_out_best(kind, noise):
+    rng = np.random.default_rng(8 + len(kind))
+    rows, shape = ROWS[kind]
+    first = one_layer(rng, rows)
+    shape = (shape[0], 5 * closed.FEW, *shape[2:])
+    q = rng.integers(0, 32, shape).astype(np.float32)
+    truth = design(first, q, True) @ rng.standard_normal((first.tied_tables().size // 2, 2))
+    sizes = rows.product(first.weight[:, : rows.features], rows.place(rows.rows(q), q.shape),
+        q.shape).shape  # fmt: skip
+    target = (truth.T.reshape(sizes) + noise * rng.standard_normal(sizes)).astype(np.float32)
+
+    def solved(ridge, x, wanted):
+        layer = one_layer(np.random.default_rng(8 + len(kind)), rows)
+        regress(layer, x, wanted, ridge, True)
+        return layer
+
+    few = shape[1] - shape[1] // closed.JUDGES
+    left = {}
+    for power in range(closed.MILDEST, closed.STRONGEST + 1):
+        layer = solved(4.0**power, q[:, :few], target[:, :few])
+        gap = layer.ideal(q[:, few:]) - target[:, few:]
+        left[power] = np.var(gap.reshape(2, -1), axis=1).sum()
+    found = solved(None, q, target).ideal(q)
+    scale = few / shape[1]  # as strong in all, over more rows
+    gaps = [np.abs(solved(scale * 4.0**p, q, target).ideal(q) - found).max() for p in left]
+    power = min(left) + int(np.argmin(gaps))
+    assert min(gaps) < 1e-3 * np.abs(found).max()
+    assert left[power] <= 1.001 * min(left.values())
+    assert (power >= -3) == bool(noise)
+
+
+def test_few_samples_choose_no_ridge():
+    rng = np.random.default_rng(9)
+    q = rng.integers(0, 32, (5, closed.FEW - 1)).astype(np.float32)
+    target = rng.standard_normal((2, closed.FEW - 1)).astype(np.float32)
+    layers = [one_layer(np.random.default_rng(10), ROWS["linear"][0]) for _ in range(2)]
+    for layer, ridge in zip(layers, (None, closed.CAUTIOUS), strict=True):
+        regress(layer, q, target, ridge, True)
+    np.testing.assert_array_equal(layers[0].residual, layers[1].residual)
+
+
 def test_many_samples_go_in_parts(monkeypatch):
     rng = np.random.default_rng(8)
     rows, shape = ROWS["taps"]

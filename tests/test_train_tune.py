@@ -129,7 +129,7 @@ def lookups(kind, *, stage="replace", **options):
     if stage == "replace":
         replace(net, origin, x, rng)
     else:
-        refit(net, origin, x, rng, free=stage == "free")
+        refit(net, origin, x, rng, ridge=1e-3, free=stage == "free")
     return net
 
 

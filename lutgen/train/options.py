@@ -56,7 +56,8 @@ class StageOptions:
     restarts : int or None
         Of ``replace`` and ``refit``: k-means runs, the best of which is kept.
     ridge : float or None
-        Of ``refit``: how strongly tables are drawn to codebooks times weights.
+        Of ``refit``: how strongly tables are drawn to codebooks times weights; None for what
+        explains samples best that were left out, in each layer.
     epochs, batch, learning_rate, decay, optimiser, schedule
         Of ``float``, ``calibrate`` and ``joint``: see `lutgen.train.tune.Tuning`.
     beta, distill, follow, hint, temperature, train

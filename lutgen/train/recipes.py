@@ -23,7 +23,6 @@ class Recipe:
     float_epochs, batch : int
     samples : int
         That ``replace`` and ``refit`` look at.
-    ridge : float
     calibrate, joint : Tuning
     """
 
@@ -32,7 +31,6 @@ class Recipe:
     float_epochs: int
     batch: int
     samples: int
-    ridge: float
     calibrate: Tuning
     joint: Tuning
 
@@ -69,7 +67,7 @@ def recipe(shape: tuple[int, ...], convolves: bool, count: int, trained: bool) -
             hint=1.0,
             train=MOVED,
         )
-        samples, ridge = 1000, 1e-3
+        samples = 1000
     else:
         noise = 0.03 if shift else 0.1
         joint = Tuning(
@@ -81,14 +79,13 @@ def recipe(shape: tuple[int, ...], convolves: bool, count: int, trained: bool) -
             follow=0.1,
             train=MOVED,
         )
-        samples, ridge = 4096, 1e-1
+        samples = 4096
     return Recipe(
         augment=Augment(flip=colour, shift=shift, noise=noise),
         float_noise=0.0 if convolves else (0.1 if shift else 0.15),
         float_epochs=epochs,
         batch=batch,
         samples=samples,
-        ridge=ridge,
         calibrate=Tuning(
             epochs=2, batch=batch, learning_rate=1e-3, beta=1.0, distill=0.5, train=("books",)
         ),

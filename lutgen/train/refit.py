@@ -24,6 +24,9 @@ ROWS = 1 << 14  # sub-vectors of a codebook that k-means looks at
 SCALED = 1 << 16  # pixels that scales are chosen on
 PART = 1 << 24  # values of regressors that are formed at once
 NOISE = 1e-8  # of a regressor's mean square
+JUDGES = 5  # one sample in so many chooses the ridge
+FEW, CAUTIOUS = 64, 0.1  # fewer samples than that choose none, and this is taken
+MILDEST, STRONGEST = -6, 3  # powers of 4 that it may be
 UNKNOWNS = 6144  # a codebook matrix with more is refitted tied: the Gram matrix grows by the square
 
 
@@ -164,7 +167,7 @@ def refit(
     q: Float32Array,
     rng: np.random.Generator,
     *,
-    ridge: float = 1e-3,
+    ridge: float | None = None,
     free: bool = True,
     iterations: int = 20,
     restarts: int = 1,
@@ -176,9 +179,10 @@ def refit(
 
     Parameters
     ----------
-    ridge : float
+    ridge : float or None
         How strongly the solution is drawn to the product of codebooks and weights, in parts of the
-        variance of a regressor.
+        variance of a regressor; None for what explains samples best that were left out, in each
+        layer.
     free : bool
         Whether tables become parameters of their own; else the weights behind them are refitted.
     iterations, restarts
@@ -203,10 +207,94 @@ def _exact(net: LookupNet, name: str) -> bool:
     return name == "input"
 
 
+class Moments:
+    """Sums over rows of regressors and of what they should give, for a regression.
+
+    Parameters
+    ----------
+    pivot : float32 array ``[unknowns]``
+        Near the regressors' means: float32 products then keep what differs from row to row.
+    middle : float32 array ``[outputs]``
+        Near the outputs' means.
+    """
+
+    def __init__(self, pivot: Float32Array, middle: Float32Array) -> None:
+        self.pivot, self.middle = pivot, middle
+        self.gram = np.zeros((len(pivot), len(pivot)))
+        self.cross = np.zeros((len(pivot), len(middle)))
+        self.sums, self.totals = np.zeros(len(pivot)), np.zeros(len(middle))
+        self.count = 0
+
+    def add(self, regressors: Float32Array, owed: Float32Array) -> None:
+        """Takes rows ``[unknowns, rows]`` and ``[outputs, rows]``, and spoils both."""
+        regressors -= self.pivot[:, None]
+        owed -= self.middle[:, None]
+        self.gram += regressors @ regressors.T
+        self.cross += regressors @ owed.T
+        self.sums += regressors.sum(axis=1, dtype=np.float64)
+        self.totals += owed.sum(axis=1, dtype=np.float64)
+        self.count += owed.shape[1]
+
+    def merge(self, other: "Moments") -> None:
+        """Takes the rows of another, which has the same pivot and middle."""
+        for name in ("gram", "cross", "sums", "totals", "count"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def centred(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Gram matrix and cross products about the means."""
+        mean = self.sums / self.count
+        return (
+            self.gram - np.outer(self.sums, mean),
+            self.cross - np.outer(mean, self.totals),
+        )
+
+    def solve(self, ridge: float) -> NDArray[np.float64]:
+        """Coefficients ``[unknowns, outputs]``; ``ridge`` in parts of a regressor's variance."""
+        gram, cross = self.centred()
+        varied = float(np.trace(gram)) / len(gram)
+        square = varied + self.count * float(np.mean((self.sums / self.count + self.pivot) ** 2))
+        # Where inputs hardly vary, or not at all, rounding errors must not be taken for variation.
+        gram[np.diag_indices_from(gram)] += ridge * varied + NOISE * square or 1.0
+        return np.asarray(np.linalg.solve(gram, cross))
+
+    def bias(self, change: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The constant ``[outputs]`` that goes with coefficients."""
+        mean = self.sums / self.count + self.pivot
+        return self.totals / self.count + self.middle - mean @ change
+
+    def unexplained(self, change: NDArray[np.float64]) -> float:
+        """The squares that coefficients leave, summed about the means; less those of no change."""
+        gram, cross = self.centred()
+        return float(np.vdot(change, gram @ change - 2 * cross))
+
+
+def best_ridge(fitted: Moments, judge: Moments) -> float:
+    """The ridge, a power of 4, with which rows that were not fitted are explained best."""
+    tried: dict[int, float] = {}
+
+    def left(power: int) -> float:
+        if power not in tried:
+            tried[power] = judge.unexplained(fitted.solve(4.0**power))
+        return tried[power]
+
+    at = -3
+    for step in (1, -1):
+        while MILDEST <= at + step <= STRONGEST and left(at + step) < left(at):
+            at += step
+    return float(4.0**at)
+
+
 def regress(
-    lookup: Lookup, x: Float32Array, target: Float32Array, ridge: float, free: bool
+    lookup: Lookup,
+    x: Float32Array,
+    target: Float32Array,
+    ridge: float | None,
+    free: bool,
 ) -> None:
-    """Refits one layer's tables, or the weights behind them, and its bias."""
+    """Refits one layer's tables, or the weights behind them, and its bias.
+
+    Without a ``ridge``, one sample in `JUDGES` is left out at first and chooses it.
+    """
     rows = lookup.rows
     free = (
         free
@@ -216,39 +304,33 @@ def regress(
     start = lookup.tied_tables() if free and isinstance(lookup, Vectors) else lookup.weight
     count = start.shape[1]
     unknowns = rows.taps * count
-    gram = np.zeros((unknowns, unknowns))
-    cross = np.zeros((unknowns, lookup.outputs))
-    mean, centre, total = np.zeros(unknowns), np.zeros(lookup.outputs), 0
     pixels = int(np.prod(target.shape[2:], dtype=int))
-    enough = max(256, ceil_div(48 * unknowns, pixels))
+    enough = min(x.shape[1], max(256, ceil_div(48 * unknowns, pixels)))
+    if ridge is None and enough < FEW:
+        ridge = CAUTIOUS
+    fitting = enough if ridge is not None else enough - enough // JUDGES
     size = max(1, PART // (unknowns * pixels))
-    for first in range(0, min(x.shape[1], enough), size):
-        part, wanted = x[:, first : first + size], target[:, first : first + size]
-        placed = regressors(lookup, part, free)
-        owed = wanted - rows.product(start, placed, part.shape)
-        owed = owed.reshape(lookup.outputs, -1)
-        stacked = np.empty((unknowns, owed.shape[1]), dtype=np.float32)
-        for tap, columns in rows.columns(placed, part.shape):
-            stacked[tap * count : (tap + 1) * count] = columns
-        if not total:  # near the means: float32 then keeps what differs from sample to sample
-            pivot, middle = stacked.mean(axis=1), owed.mean(axis=1)
-        stacked -= pivot[:, None]
-        owed -= middle[:, None]
-        gram += stacked @ stacked.T
-        cross += stacked @ owed.T
-        mean += stacked.sum(axis=1, dtype=np.float64)
-        centre += owed.sum(axis=1, dtype=np.float64)
-        total += owed.shape[1]
-    mean /= total
-    centre /= total
-    gram -= total * np.outer(mean, mean)
-    cross -= total * np.outer(mean, centre)
-    varied = float(np.trace(gram)) / unknowns
-    square = varied + total * float(np.mean((mean + pivot) ** 2))
-    # Where inputs hardly vary, or not at all, rounding errors must not be taken for variation.
-    gram[np.diag_indices_from(gram)] += ridge * varied + NOISE * square or 1.0
-    change = np.linalg.solve(gram, cross)
-    lookup.bias[:] = centre + middle - (mean + pivot) @ change
+    kept: list[Moments] = []
+    for begin, end in ((0, fitting), (fitting, enough)):
+        for first in range(begin, end, size):
+            part, wanted = (k[:, first : min(first + size, end)] for k in (x, target))
+            placed = regressors(lookup, part, free)
+            owed = (wanted - rows.product(start, placed, part.shape)).reshape(lookup.outputs, -1)
+            stacked = np.empty((unknowns, owed.shape[1]), dtype=np.float32)
+            for tap, columns in rows.columns(placed, part.shape):
+                stacked[tap * count : (tap + 1) * count] = columns
+            if not kept:
+                kept = [Moments(stacked.mean(axis=1), owed.mean(axis=1))]
+            if first == begin > 0:
+                kept.append(Moments(kept[0].pivot, kept[0].middle))
+            kept[-1].add(stacked, owed)
+    whole = kept[0]
+    if ridge is None:
+        # What suits is so much in all, whatever the number of rows.
+        ridge = best_ridge(*kept) * whole.count / (whole.count + kept[1].count)
+        whole.merge(kept.pop())
+    change = whole.solve(ridge)
+    lookup.bias[:] = whole.bias(change)
     moved: Float32Array = change.reshape(start.shape).astype(np.float32)
     if free and isinstance(lookup, Vectors):
         lookup.residual = moved

@@ -277,7 +277,7 @@ class Run:
                     self.origin,
                     q,
                     rng,
-                    ridge=self.recipe.ridge if wish.ridge is None else wish.ridge,
+                    ridge=wish.ridge,
                     free=self.options.tables == "free",
                     restarts=restarts,
                     progress=clock,
