@@ -222,13 +222,17 @@ def test_networks_and_data_that_do_not_go_together(images, data, network, tmp_pa
     def said(samples, *options, net=network):
         return refusal(capsys, samples, "--onnx", net, *options, "-o", target)
 
-    assert said(data) == (f"{network}: Network must read samples of the data's shape 8, not 4x6x1")
+    assert said(data) == (
+        f"{network} and {data}: Network must read samples of the shape 8, as x_train holds, not "
+        "4x6x1 (rows, columns, channels); give samples as the network reads them"
+    )
     with np.load(images) as file:
         arrays = dict(file)
     arrays["y_train"][:3] = 2
     np.savez(tmp_path / "three.npz", **arrays)
     assert said(tmp_path / "three.npz") == (
-        f"{network}: Network must have an output for each of the data's 3 classes, not 2"
+        f"{network} and {tmp_path / 'three.npz'}: Network must have an output for each of the 3 "
+        "classes that labels tell apart, not 2; the first sample with a greater label is y_train[0]"
     )
     whole = network.read_bytes()
     cut = tmp_path / "cut.onnx"
@@ -479,7 +483,7 @@ def test_a_named_checkpoint_is_kept_and_started_from(data, tmp_path, capsys):
     other = ["--arch", "13", *QUICK[2:], "--start", mark, "-o", tmp_path / "d.lut"]
     assert refusal(capsys, data, *other) == (
         f"{mark}: is a checkpoint of a run that does not go with this one (other arch); give the "
-        "same, or name another"
+        "same, or name another with --checkpoint"
     )
 
 
@@ -538,7 +542,7 @@ def test_a_diverged_run_saves_the_last_good_state_and_says_so(data, tmp_path, ca
         )
         assert err.splitlines()[-1].endswith(
             "; lower its learning_rate with --set joint.learning-rate=RATE; "
-            f"{target} holds the last good state, and --start {target}.ckpt goes on from there"
+            f"{target} holds the last good state, and --start {target}.ckpt with another -o goes on"
         )
     assert files(tmp_path) == ["m.lut", "m.lut.ckpt", "my-set.npz"]
     mended = [*QUICK, "--stages", "joint", "--start", f"{target}.ckpt"]

@@ -186,7 +186,7 @@ def test_no_other_run_goes_on(tmp_path, other, what):
     before = path.read_bytes()
     assert refusal(**{**SHORT, **other}, checkpoint=path) == (
         f"{path}: is the checkpoint of another run (other {what}); delete it to start anew, "
-        "or name another"
+        "or name another with --checkpoint"
     )
     assert path.read_bytes() == before
 
@@ -196,7 +196,7 @@ def test_no_other_network_goes_on(tmp_path):
     stopped(5, IMAGES, path, net=image_net(), **SHORT)
     text = f"{path}: is the checkpoint of another run (other network); delete it to start anew, "
     options = {"data": IMAGES, **SHORT, "checkpoint": path}
-    assert refusal(net=image_net(seed=2), **options) == f"{text}or name another"
+    assert refusal(net=image_net(seed=2), **options) == f"{text}or name another with --checkpoint"
 
 
 def test_networks_of_the_same_weights_are_told_apart():

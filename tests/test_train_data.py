@@ -106,7 +106,7 @@ REFUSALS = {
                 "a sample"),
     "float labels": ({"y_train": np.zeros(12)},
                      "F, array 'y_train': must hold integer class labels, not float64; number "
-                     "the classes from 0"),
+                     "the classes from 0 and store them with .astype(int)"),
     "one-hot labels": ({"y_train": np.eye(12, dtype=int)},
                        "F, array 'y_train': must have one dimension, not the shape 12x12"),
     "negative": ({"y_train": np.arange(12) % 3 - 1},

@@ -332,7 +332,8 @@ def linear(outputs=3, weight=0.0):
         (
             [linear(2)],
             {},
-            "Network must have an output for each of the data's 3 classes, not 2",
+            "Network must have an output for each of the 3 classes that labels tell apart, not 2; "
+            "the first sample with a greater label is y_train[2], y_test[4]",
         ),
         ([], {}, "Network must have a linear layer or a convolution, it has none"),
         (
@@ -371,9 +372,11 @@ def test_refuses_networks_before_any_work(layers, more, text):
 
 
 def test_refuses_data_of_another_shape():
-    text = r"^Network must read samples of the data's shape 10, not 6x6x2$"
+    text = r"^Network must read samples of the shape 10, as x_train holds, not 6x6x2 \(rows, "
     with pytest.raises(ValueError, match=text):
         train(small(), net=image_net())
+    with pytest.raises(ValueError, match=r"put channels last: x\.transpose\(0, 2, 3, 1\)$"):
+        train(small(shape=(2, 6, 6)), net=image_net())
     vectors = FloatNet((72,), [Linear("fc", ["input"], np.zeros((72, 3), np.float32))])
     data = small(shape=(6, 6, 2))
     assert train(data, net=vectors, stages=["replace"]).model.shape == (72,)  # images as vectors

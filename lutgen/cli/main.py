@@ -1,6 +1,7 @@
 """The ``lutgen`` command: finds the subcommand, turns what goes wrong into a line and a status."""
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -63,6 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader, such as `head`, has what it wanted. Python flushes once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # of standard output: files have errors of their own
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"lutgen: error: standard output can't be written: {error.strerror}", file=sys.stderr)
+        return 2
     except SystemExit as stop:  # --help and --version
         return stop.code if isinstance(stop.code, int) else 0
 

@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
             raise KeyboardInterrupt(f"the same command goes on from {checkpoint}") from None
         raise
     except (TypeError, ValueError) as error:
-        raise complaint(error, args.onnx) from error
+        raise complaint(error, args.onnx, args.data) from error
     models.save(result.model, args.output)
     if args.curves and (result.curves or result.float_losses):
         draw(result.curves, args.curves, float_losses=result.float_losses)
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     if result.diverged:
         common.say(
             f"lutgen: warning: {result.diverged}{setting(result.diverged)}; {args.output} "
-            f"holds the last good state, and --start {checkpoint} goes on from there"
+            f"holds the last good state, and --start {checkpoint} with another -o goes on"
         )
         return 1
     if args.checkpoint is None:
@@ -177,13 +177,15 @@ def setting(diverged: str) -> str:
     return f" with --set {stage[1]}.learning-rate=RATE" if stage else ""
 
 
-def complaint(error: Exception, onnx: str | None) -> LutgenError:
+def complaint(error: Exception, onnx: str | None, samples: str) -> LutgenError:
     """The library's words behind the option or the file that they are about; anything else is a
     defect.
     """
     for start, option in COMPLAINTS.items():
         if re.match(start, str(error)):
             return LutgenError(f"{option}: {error}")
+    if onnx is not None and re.match("Network must (read|have an output)", str(error)):
+        return LutgenError(f"{onnx} and {samples}: {error}")
     if onnx is not None and re.match("Layer '|Network ", str(error)):
         return LutgenError(f"{onnx}: {error}")
     raise error

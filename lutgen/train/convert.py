@@ -18,6 +18,7 @@ from lutgen.train.lutnet import (
     Pointwise,
     Wire,
 )
+from lutgen.train.optim import Float32Array
 
 __all__ = ["LayerOptions", "convert"]
 
@@ -120,6 +121,16 @@ def _named(ops: list[Op], name: str) -> Op | None:
     return next((op for op in ops if op.name == name), None)
 
 
+def by_window(layer: fl.Weighted, order: str) -> Float32Array:
+    """A convolution's weights for windows as rows, ``[1, kh * kw * C, n]``."""
+    assert layer.window is not None
+    taps, channels, outputs = layer.weight.shape
+    shaped = layer.weight.reshape(*layer.window.kernel, channels, outputs)
+    if order == "chw":
+        shaped = shaped.transpose(2, 0, 1, 3)
+    return shaped.reshape(1, taps * channels, outputs)
+
+
 def _lookup(layer: fl.Weighted, element: Format, own: LayerOptions) -> Lookup:
     weight, rows = layer.weight, layer.rows
     window = layer.window
@@ -131,12 +142,8 @@ def _lookup(layer: fl.Weighted, element: Format, own: LayerOptions) -> Lookup:
                 f"not {window.pad}"
             )
     if window is not None and own.encode == "window":
-        taps, channels, outputs = weight.shape
-        shaped = weight.reshape(kh, kw, channels, outputs)
-        if own.order == "chw":
-            shaped = shaped.transpose(2, 0, 1, 3)
-        weight = shaped.reshape(1, taps * channels, outputs)
-        rows = Dense(taps * channels, window, own.order)
+        weight = by_window(layer, own.order)
+        rows = Dense(weight.shape[1], window, own.order)
     if own.metric == "digit":
         return Digits(weight, layer.bias, rows, element, 1.0, own.table_bits, own.centroids)
     return Vectors(

@@ -228,7 +228,8 @@ def _labels(
     where = f"{path}, array {key!r}"
     if y.dtype.kind not in "ui":
         raise LutgenError(
-            f"{where}: must hold integer class labels, not {y.dtype}; number the classes from 0"
+            f"{where}: must hold integer class labels, not {y.dtype}; number the classes from 0 "
+            "and store them with .astype(int)"
         )
     if y.ndim != 1:
         raise LutgenError(f"{where}: must have one dimension, not the shape {_text(y.shape)}")

@@ -23,7 +23,7 @@ def check_same(old: Checkpoint, run: Mapping[str, Any], path: str | os.PathLike[
     if wrong:
         raise LutgenError(
             f"{path}: is the checkpoint of another run (other {', '.join(wrong)}); "
-            "delete it to start anew, or name another"
+            "delete it to start anew, or name another with --checkpoint"
         )
 
 

@@ -48,12 +48,24 @@ def check_fit(net: FloatNet, data: Dataset) -> None:
     shape = data.shape
     if net.shape != shape and (len(net.shape) != 1 or math.prod(shape) != net.shape[0]):
         want, have = ("x".join(map(str, s)) for s in (shape, net.shape))
-        raise ValueError(f"Network must read samples of the data's shape {want}, not {have}")
+        mend = "give samples as the network reads them"
+        if len(shape) == 3 and (shape[1], shape[2], shape[0]) == net.shape:
+            mend = "put channels last: x.transpose(0, 2, 3, 1)"
+        raise ValueError(
+            f"Network must read samples of the shape {want}, as x_train holds, not {have} (rows, "
+            f"columns, channels); {mend}"
+        )
     outputs = math.prod(net.shapes[net.layers[-1].name])
     if outputs < data.classes:
+        odd = ", ".join(
+            f"{name}[{int(np.argmax(y >= outputs))}]"
+            for name, y in (("y_train", data.y_train), ("y_test", data.y_test))
+            if (y >= outputs).any()
+        )
         raise ValueError(
-            f"Network must have an output for each of the data's {data.classes} classes, "
-            f"not {outputs}"
+            f"Network must have an output for each of the {data.classes} classes that labels "
+            f"tell apart, not {outputs}; the first sample with a greater label is "
+            f"{odd}"
         )
     if not any(isinstance(layer, Weighted) for layer in net.layers):
         raise ValueError("Network must have a linear layer or a convolution, it has none")

@@ -1,5 +1,6 @@
 """What each layer of a lookup network is like, and what its conversion costs."""
 
+from copy import copy
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -7,11 +8,13 @@ import numpy as np
 
 from lutgen.numeric import ceil_div
 from lutgen.train.conv import Dense, Taps
-from lutgen.train.floatnet import FloatNet, columns
-from lutgen.train.lookups import Digits, Lookup, Vectors
+from lutgen.train.convert import by_window
+from lutgen.train.floatnet import FloatNet, Weighted, columns
+from lutgen.train.lookups import Digits, Integers, Lookup, Vectors
 from lutgen.train.lutnet import LookupNet, LookupOp, Op
 from lutgen.train.optim import Float32Array
 from lutgen.train.parallel import Workers
+from lutgen.train.scales import Bases, fit_lookup
 from lutgen.train.tune import Samples
 
 __all__ = ["SAMPLES", "LayerReport", "alone", "layers"]
@@ -43,7 +46,7 @@ class LayerReport:
         mean over codebooks; 1 if all are used alike.
     lost : float or None
         Accuracy that the float network loses on held-out samples if this layer alone is
-        converted; None where that was not measured.
+        converted, by `replace`; None where that was not measured.
     share : float or None
         Of the sum of what all layers lose.
     """
@@ -67,22 +70,52 @@ class LayerReport:
         return asdict(self)
 
 
+def plain(net: LookupNet, origin: FloatNet, name: str, q: Float32Array) -> Lookup:
+    """A layer with the float network's weights: its tables codebooks times weights.
+
+    A refit makes good what the layers before it lack, which the float network's layers do not.
+
+    Parameters
+    ----------
+    q : float32 array
+        Input integers of the layer; its scale is chosen on them.
+    """
+    lookup = copy(net.lookups[name])
+    layer = next(layer for layer in origin.layers if layer.name == name)
+    assert isinstance(layer, Weighted)
+    lookup.weight = np.zeros_like(lookup.weight)
+    rows, weight = lookup.rows, layer.weight
+    if isinstance(rows, Dense) and rows.window is not None:
+        weight = by_window(layer, rows.order)
+    lookup.weight[:, : rows.features] = weight
+    lookup.bias = layer.bias.copy()
+    if isinstance(lookup, Vectors):
+        lookup.residual = None
+    fit_lookup(lookup, q, lookup.ideal(q), None, Bases(net), name)
+    return lookup
+
+
 def alone(net: LookupNet, origin: FloatNet, samples: Samples, workers: Workers) -> dict[str, float]:
     """Accuracy of the float network with one layer converted, by that layer's name.
 
-    The entry ``""`` is the float network's own.
+    The entry ``""`` is the float network's own. Tables are those of the stage ``replace``, see
+    `plain`.
     """
     size = 32
 
     def accuracy(name: str) -> float:
         swap = {}
         if name:
-            lookup = net.lookups[name]
-            ints = lookup.integers()
+            known: list[tuple[Lookup, Integers]] = []
 
             def converted(x: Float32Array) -> Float32Array:
-                q = np.floor(x * np.float32(1 / lookup.in_scale) + np.float32(0.5))
-                np.clip(q, lookup.element.low, lookup.element.high, out=q)
+                own = net.lookups[name]
+                q = np.floor(x * np.float32(1 / own.in_scale) + np.float32(0.5))
+                np.clip(q, own.element.low, own.element.high, out=q)
+                if not known:
+                    own = plain(net, origin, name, q)
+                    known.append((own, own.integers()))
+                lookup, ints = known[0]
                 acc = lookup.forward(q, ints).acc
                 return (acc * lookup.table_scale).astype(np.float32)
 
