@@ -450,7 +450,7 @@ def test_an_interrupted_run_says_how_to_go_on(data, tmp_path, capsys, monkeypatc
     allow()
     assert refusal(capsys, *argv[1:], "--seed", "1") == (
         f"{mark}: is the checkpoint of another run (other seed); delete it to start anew, or name "
-        "another"
+        "another with --checkpoint"
     )
     assert main(argv) == 0
     err = capsys.readouterr().err
@@ -483,7 +483,7 @@ def test_a_named_checkpoint_is_kept_and_started_from(data, tmp_path, capsys):
     other = ["--arch", "13", *QUICK[2:], "--start", mark, "-o", tmp_path / "d.lut"]
     assert refusal(capsys, data, *other) == (
         f"{mark}: is a checkpoint of a run that does not go with this one (other arch); give the "
-        "same, or name another with --checkpoint"
+        "same, or name another"
     )
 
 
