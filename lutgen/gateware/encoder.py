@@ -90,6 +90,11 @@ class CentroidEncoder(wiring.Component):
             members["load"] = In(LoadPort(depth, spec.row_bits))
         super().__init__(members)
 
+    @property
+    def is_ram(self) -> bool:
+        """Whether the codebooks come through the load port."""
+        return self._rows is None
+
     def elaborate(self, platform):
         m = Module()
         spec = self.spec

@@ -1,7 +1,7 @@
-"""The index buffer: a sample's indices, kept while the matcher walks through the output tiles."""
+"""The index buffer: a row's indices, kept while the matcher walks through the output tiles."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from lutgen.gateware.memory import Buffer
@@ -12,10 +12,11 @@ __all__ = ["IndexBuffer", "Sequencer", "lookup_layout"]
 
 
 def lookup_layout(spec: LinearSpec) -> data.StructLayout:
-    """What goes down the matcher's pipeline beside the data.
+    """What goes down the matcher's pipeline beside the indices.
 
     ``base`` is the row of the codebook's first centroid in its bank; ``first`` and ``last`` mark
-    the first and last group of a tile, ``final`` the last tile of a sample.
+    the first and last lookup of a tile, ``short`` the last group of a row of indices, ``empty`` a
+    lookup that adds nothing.
     """
     return data.StructLayout(
         {
@@ -23,13 +24,14 @@ def lookup_layout(spec: LinearSpec) -> data.StructLayout:
             "tile": position_bits(spec.tiles),
             "first": 1,
             "last": 1,
-            "final": 1,
+            "short": 1,
+            "empty": 1,
         }
     )
 
 
 class Sequencer(wiring.Component):
-    """Walks through a sample's lookups: groups innermost, then tiles.
+    """Walks through the lookups of an output row: those of a tile innermost, then tiles.
 
     Parameters
     ----------
@@ -39,11 +41,12 @@ class Sequencer(wiring.Component):
     -------
     step : In(1)
         The lookup at hand is done in this cycle.
-    restart : In(1)
-        With ``step``: whatever comes next is the first lookup of a sample.
     o : Out
-        The lookup at hand.
+        The lookup at hand; ``short`` and ``empty`` are those of a single tap.
+    final : Out(1)
+        It is the row's last.
     group : Out
+        Its number in the tile.
     """
 
     def __init__(self, spec: LinearSpec):
@@ -51,9 +54,9 @@ class Sequencer(wiring.Component):
         super().__init__(
             {
                 "step": In(1),
-                "restart": In(1),
                 "o": Out(lookup_layout(spec)),
-                "group": Out(position_bits(spec.groups)),
+                "final": Out(1),
+                "group": Out(position_bits(spec.turn)),
             }
         )
 
@@ -66,26 +69,24 @@ class Sequencer(wiring.Component):
             self.o.base.eq(base),
             self.o.tile.eq(tile),
             self.o.first.eq(self.group == 0),
-            self.o.last.eq(self.group == spec.groups - 1),
-            self.o.final.eq(tile == spec.tiles - 1),
+            self.o.last.eq(self.group == spec.turn - 1),
+            self.o.short.eq(self.o.last),
+            self.final.eq(self.o.last & (tile == spec.tiles - 1)),
         ]
         with m.If(self.step):
             m.d.sync += [
-                base.eq(base + spec.centroids),
+                base.eq(Mux(self.final, 0, base + spec.centroids)),
                 self.group.eq(Mux(self.o.last, 0, self.group + 1)),
-                tile.eq(tile + self.o.last),
+                tile.eq(Mux(self.final, 0, tile + self.o.last)),
             ]
-            with m.If(self.restart | (self.o.last & self.o.final)):
-                m.d.sync += [base.eq(0), self.group.eq(0), tile.eq(0)]
         return m
 
 
 class IndexBuffer(wiring.Component):
-    """Two halves: one fills with a sample's indices while the other is read once for every output
-    tile.
+    """A few rows of indices: one fills while another is read, once for every output tile.
 
-    A half that ends with ``drop`` is filled again. The lookup that `Sequencer` points to appears on
-    ``o``, with its indices on ``indices``, one enabled cycle later.
+    The lookup that `Sequencer` points to appears on ``o``, with its indices on ``indices``, one
+    cycle later.
 
     Parameters
     ----------
@@ -94,10 +95,19 @@ class IndexBuffer(wiring.Component):
 
     Members
     -------
-    i : In(stream)
-        Payload ``indices``, ``last``, ``drop``: one group of a sample.
-    en : In(1)
-        The matcher's pipeline moves.
+    space : Out(1)
+        A row may be begun.
+    reserve : In(1)
+        One is; only together with ``space``.
+    write : In(1)
+    group : In
+        Indices of a group.
+    last : In(1)
+        It is the row's last.
+    o_space : In(1)
+        A result may be begun.
+    o_reserve : Out(1)
+        One is.
     valid : Out(1)
         There is a lookup.
     o : Out
@@ -107,11 +117,15 @@ class IndexBuffer(wiring.Component):
     def __init__(self, spec: LinearSpec):
         self.spec = spec
         self.width = spec.fan_in * spec.index_bits
-        entry = data.StructLayout({"indices": self.width, "last": 1, "drop": 1})
         super().__init__(
             {
-                "i": In(stream.Signature(entry)),
-                "en": In(1),
+                "space": Out(1),
+                "reserve": In(1),
+                "write": In(1),
+                "group": In(self.width),
+                "last": In(1),
+                "o_space": In(1),
+                "o_reserve": Out(1),
                 "valid": Out(1),
                 "o": Out(lookup_layout(spec)),
                 "indices": Out(self.width),
@@ -121,41 +135,42 @@ class IndexBuffer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         spec = self.spec
-        group_bits = position_bits(spec.groups)
-        m.submodules.memory = memory = Buffer(2 << group_bits, self.width)
+        group_bits, slots = position_bits(spec.groups), spec.index_slots
+        m.submodules.memory = memory = Buffer(spec.index_rows, self.width)
         m.submodules.sequencer = sequencer = Sequencer(spec)
 
-        full = Signal(range(3), name="full_halves")
-        write_half, read_half = Signal(name="write_half"), Signal(name="read_half")
-        # Derived, not kept: tools then see that what is read is never what is written.
-        m.d.comb += read_half.eq(write_half ^ full[0])
+        taken = Signal(range(slots + 1), name="taken_slots")
+        full = Signal(range(slots + 1), name="full_slots")
+        write_slot, read_slot = (
+            Signal(range(slots), name=f"{what}_slot") for what in ("write", "read")
+        )
         write_group = Signal(group_bits, name="write_group")
         commit, release = Signal(name="commit"), Signal(name="release")
-        moves = Signal(name="write_moves")
         m.d.comb += [
-            self.i.ready.eq(full != 2),
-            moves.eq(self.i.valid & self.i.ready),
-            memory.load.en.eq(moves),
-            memory.load.addr.eq(Cat(write_group, write_half)),
-            memory.load.data.eq(self.i.payload.indices),
-            commit.eq(moves & self.i.payload.last & ~self.i.payload.drop),
+            self.space.eq(taken != slots),
+            memory.load.en.eq(self.write),
+            memory.load.addr.eq(Cat(write_group, write_slot)),
+            memory.load.data.eq(self.group),
+            commit.eq(self.write & self.last),
         ]
-        with m.If(moves):
-            m.d.sync += write_group.eq(Mux(self.i.payload.last, 0, write_group + 1))
+        with m.If(self.write):
+            m.d.sync += write_group.eq(Mux(self.last, 0, write_group + 1))
 
         m.d.comb += [
-            sequencer.step.eq(self.en & (full != 0)),
-            release.eq(sequencer.step & sequencer.o.last & sequencer.o.final),
-            memory.en.eq(self.en & (full != 0)),
-            memory.addr.eq(Cat(sequencer.group, read_half)),
+            sequencer.step.eq((full != 0) & (~sequencer.o.last | self.o_space)),
+            self.o_reserve.eq(sequencer.step & sequencer.o.last),
+            release.eq(sequencer.step & sequencer.final),
+            memory.en.eq(sequencer.step),
+            memory.addr.eq(Cat(sequencer.group, read_slot)),
             self.indices.eq(memory.data),
         ]
         m.d.sync += [
-            write_half.eq(write_half ^ commit),
+            write_slot.eq(write_slot + commit),
+            read_slot.eq(read_slot + release),
             full.eq(full + commit - release),
+            taken.eq(taken + self.reserve - release),
         ]
         lookup = Signal(self.o.shape(), name="lookup", reset_less=True)
-        with m.If(self.en):
-            m.d.sync += [lookup.eq(sequencer.o), self.valid.eq(full != 0)]
+        m.d.sync += [lookup.eq(sequencer.o), self.valid.eq(sequencer.step)]
         m.d.comb += self.o.eq(lookup)
         return m

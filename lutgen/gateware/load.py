@@ -2,6 +2,7 @@
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
 
 from lutgen.gateware.memory import LoadPort
@@ -14,7 +15,9 @@ LOAD_WORD_BITS = 32
 
 
 class Loader(wiring.Component):
-    """Fills memories one after the other, row by row; a row is whole words, lowest bits first.
+    """Fills memories one after the other, row by row; a row is whole words, lowest bits first. The
+    last word of an image is the CRC-32 of those before it, as zlib computes it of their bytes,
+    lowest first.
 
     Parameters
     ----------
@@ -31,8 +34,8 @@ class Loader(wiring.Component):
     loaded : Out(1)
         A whole image has arrived, and no other has begun.
     error : Out(1)
-        ``last`` came early or late; stays until reset. Words after a missing ``last`` are swallowed
-        up to the next.
+        ``last`` came early or late, or the CRC was wrong; stays until reset. Words after a missing
+        ``last`` are swallowed up to the next.
     load_<name> : Out(LoadPort)
         One for every memory.
     """
@@ -53,7 +56,7 @@ class Loader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         words_per_row = [ceil_div(width, LOAD_WORD_BITS) for _, _, width in self.rams]
-        memory = Signal(position_bits(len(self.rams)), name="memory")
+        memory = Signal(position_bits(len(self.rams) + 1), name="memory")
         row = Signal(position_bits(max(depth for _, depth, _ in self.rams)), name="row")
         word = Signal(position_bits(max(words_per_row)), name="word")
         within, skipping = Signal(name="within"), Signal(name="skipping")
@@ -75,16 +78,20 @@ class Loader(wiring.Component):
                 m.d.comb += [row_ends.eq(0), memory_ends.eq(0)]
         ends, wrong = Signal(name="image_ends"), Signal(name="wrong")
         last = self.i.p.last
+        m.submodules.crc = crc = catalog.CRC32_ISO_HDLC(LOAD_WORD_BITS).create()
         m.d.comb += [
-            ends.eq(memory_ends & (memory == len(self.rams) - 1)),
-            wrong.eq(ends ^ last),
+            ends.eq(memory == len(self.rams)),
+            wrong.eq((ends ^ last) | (ends & (crc.crc != self.i.p.data))),
+            crc.data.eq(self.i.p.data),
+            crc.valid.eq(moves & ~ends & ~last),  # `start` would take it for the next image
+            crc.start.eq(moves & (ends | last)),
         ]
         with m.If(moves):
             m.d.sync += [
                 within.eq(~(ends | last)),
                 skipping.eq(ends & ~last),
-                self.loaded.eq(ends & last),
-                word.eq(Mux(row_ends | last, 0, word + 1)),
+                self.loaded.eq(ends & ~wrong),
+                word.eq(Mux(row_ends | ends | last, 0, word + 1)),
                 row.eq(Mux(memory_ends | last, 0, row + row_ends)),
                 memory.eq(Mux(ends | last, 0, memory + memory_ends)),
             ]

@@ -2,16 +2,18 @@
 an enable.
 """
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from lutgen.gateware.distance import element_shape
+from lutgen.gateware.index_buffer import lookup_layout
 from lutgen.gateware.memory import LoadPort, Store
-from lutgen.gateware.tree import pack_rows, position_bits, registered_tree
+from lutgen.gateware.tree import delay, pack_rows, position_bits, registered_tree
+from lutgen.spec.linear import LinearSpec
 from lutgen.spec.matcher import BankSpec, RequantiserSpec, TreeSpec
 
-__all__ = ["AccumulatorTree", "LutBank", "Requantiser"]
+__all__ = ["AccumulatorTree", "LutBank", "Matcher", "Requantiser"]
 
 
 class LutBank(wiring.Component):
@@ -156,3 +158,108 @@ class Requantiser(wiring.Component):
             m.d.sync += result.eq(value)
         m.d.comb += self.o.eq(result)
         return m
+
+
+class Matcher(wiring.Component):
+    """Indices to results: LUT banks, accumulator trees, accumulators, requantisers. It never stops.
+
+    Parameters
+    ----------
+    spec : LinearSpec
+    banks : list
+        Packed rows of each of the ``fan_in`` LUT banks, or None for RAMs.
+    bias : list of int or None
+
+    Members
+    -------
+    valid : In(1)
+        There is a lookup.
+    lookup : In
+        `lookup_layout`.
+    indices : In
+        Of a group.
+    o_valid : Out(1)
+        A beat of results, `LinearSpec.matcher_latency` cycles after its last lookup.
+    o : Out
+    load_table_0.., load_bias : In(LoadPort)
+        RAMs only.
+    """
+
+    def __init__(self, spec: LinearSpec, banks: list, bias: list[int] | None):
+        self.spec = spec
+        self.banks = [LutBank(spec.bank, rows) for rows in banks]
+        self.bias = Store(spec.tiles, spec.lanes * spec.acc.bits, bias)
+        members = {
+            "valid": In(1),
+            "lookup": In(lookup_layout(spec)),
+            "indices": In(spec.fan_in * spec.index_bits),
+            "o_valid": Out(1),
+            "o": Out(data.ArrayLayout(element_shape(spec.result), spec.lanes)),
+        }
+        self._loaded = {}
+        if bias is None:
+            self._loaded = {f"load_table_{f}": bank for f, bank in enumerate(self.banks)}
+            self._loaded["load_bias"] = self.bias
+        members |= {name: part.signature.members["load"] for name, part in self._loaded.items()}
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        spec = self.spec
+        for name, part in self._loaded.items():
+            connect(m, flipped(getattr(self, name)), part.load)
+        before_tree = spec.address_latency + spec.bank.latency
+        to_acc = before_tree + spec.tree.latency
+        at = [self.lookup]  # the lookup as it goes down the pipeline
+        for number in range(to_acc + 1):
+            at.append(delay(m, None, at[-1], 1, name=f"lookup_{number}", reset_less=True))
+        valid_acc = delay(m, None, self.valid, to_acc, name="valid")
+        valid_done = delay(m, None, valid_acc, 1, name="valid_done")
+
+        values = self._look_up(m, at[before_tree])
+        m.submodules.bias = self.bias
+        m.d.comb += [self.bias.en.eq(1), self.bias.addr.eq(at[to_acc - 1].tile)]
+        bias = data.View(data.ArrayLayout(signed(spec.acc.bits), spec.lanes), self.bias.data)
+        for lane in range(spec.lanes):
+            m.submodules[f"tree_{lane}"] = tree = AccumulatorTree(spec.tree)
+            m.submodules[f"requantiser_{lane}"] = requantiser = Requantiser(spec.requantiser)
+            acc = Signal(signed(spec.acc.bits), name=f"acc_{lane}", reset_less=True)
+            m.d.comb += [
+                tree.en.eq(1),
+                requantiser.en.eq(1),
+                requantiser.i.eq(acc),
+                self.o[lane].eq(requantiser.o),
+            ]
+            m.d.comb += [tree.i[f].eq(values[f][lane]) for f in range(spec.fan_in)]
+            with m.If(valid_acc):
+                m.d.sync += acc.eq(Mux(at[to_acc].first, bias[lane], acc) + tree.o)
+        done = at[to_acc + 1]
+        m.d.comb += self.o_valid.eq(
+            delay(m, None, valid_done & done.last, 1, name="result_valid")
+        )
+        return m
+
+    def _look_up(self, m, at):
+        """The values ``[fan_in][lanes]`` of the indices, 0 for banks that have no codebook for the
+        lookup ``at`` the banks' outputs.
+        """
+        spec = self.spec
+        values = []
+        for f, bank in enumerate(self.banks):
+            m.submodules[f"table_{f}"] = bank
+            index = self.indices.word_select(f, spec.index_bits)
+            if spec.address_latency:
+                address = Signal(
+                    position_bits(spec.bank.depth), name=f"address_{f}", reset_less=True
+                )
+                m.d.sync += address.eq(self.lookup.base + index)
+            else:
+                address = self.lookup.base | index
+            m.d.comb += [bank.en.eq(1), bank.addr.eq(address)]
+            nothing = at.empty if spec.taps > 1 else Const(0)
+            if f >= spec.last_group:
+                nothing = nothing | at.short
+            gated = Signal(bank.o.shape(), name=f"values_{f}")
+            m.d.comb += gated.as_value().eq(Mux(nothing, 0, bank.o.as_value()))
+            values.append(gated)
+        return values

@@ -2,6 +2,8 @@
 memory rows.
 """
 
+from contextlib import nullcontext
+
 import numpy as np
 from amaranth.hdl import Module, Signal
 
@@ -51,10 +53,12 @@ def registered_tree(m, en, values, combine, *, name):
 
 
 def delay(m: Module, en, value, cycles: int, *, name: str, reset_less: bool = False):
-    """``value`` as it was ``cycles`` enabled cycles ago; 0 before that."""
+    """``value`` as it was ``cycles`` cycles ago, of those with ``en`` high unless that is None; 0
+    before that.
+    """
     for number in range(1, cycles + 1):
         register = Signal.like(value, name=f"{name}_{number}", reset_less=reset_less)
-        with m.If(en):
+        with nullcontext() if en is None else m.If(en):
             m.d.sync += register.eq(value)
         value = register
     return value

@@ -295,14 +295,17 @@ class LutConv2d(LutLayer):
             **self.lookup_manifest(),
         }
 
-    def spec(self, wire: Wire) -> Conv2dSpec:
-        """What computes this node behind that wire."""
+    def spec(self, wire: Wire, **fold: Any) -> Conv2dSpec:
+        """The stage that computes this node behind that wire; ``fold`` as in `Conv2dSpec`."""
         window = windows_on(self, wire, self.kernel, self.stride, self.pad)
         values = self.grid.decode(self.table)
         if self.encode == "pixel":
             acc = pixel_acc_format(window, values, self.bias)
         else:
             acc = acc_format(values, self.bias)
+        if fold.get("memory") == "ram":  # room for other tables too
+            rows = self.table.size // (self.table.shape[-1] * self.table.shape[-2])
+            acc = max(acc, format_acc_format(rows, self.grid), key=lambda fmt: fmt.bits)
         return Conv2dSpec(
             window=window,
             in_channels=self.in_channels,
@@ -311,6 +314,7 @@ class LutConv2d(LutLayer):
             order=self.order,
             acc=acc,
             **self.lookup_spec(self.activation(wire).format),
+            **fold,
         )
 
     def infer(self, wires: Sequence[Wire]) -> Wire:

@@ -106,10 +106,11 @@ class MaxPool2d(Pool2d):
             stride=fields.integers("stride", 2, 1, 65535),
         )
 
-    def spec(self, wire: Wire) -> MaxPool2dSpec:
-        """What computes this node behind that wire."""
+    def spec(self, wire: Wire, **fold: int) -> MaxPool2dSpec:
+        """The stage that computes this node behind that wire; ``fold`` as in `MaxPool2dSpec`."""
         window = windows_on(self, wire, self.kernel, self.stride)
-        return MaxPool2dSpec(window, self.activation(wire).format)
+        element = self.activation(wire).format
+        return MaxPool2dSpec(window, element, channels=wire.shape[2], **fold)
 
     def infer(self, wires: Sequence[Wire]) -> Wire:
         (wire,) = wires
@@ -155,11 +156,18 @@ class AvgPool2d(Pool2d):
             "output": self.output.to_manifest(),
         }
 
-    def spec(self, wire: Wire) -> AvgPool2dSpec:
-        """What computes this node behind that wire."""
+    def spec(self, wire: Wire, **fold: int) -> AvgPool2dSpec:
+        """The stage that computes this node behind that wire; ``fold`` as in `AvgPool2dSpec`."""
         window = windows_on(self, wire, self.kernel, self.stride)
-        element = self.activation(wire).format
-        return AvgPool2dSpec(window, element, self.multiplier, self.shift, self.output.format)
+        return AvgPool2dSpec(
+            window,
+            self.activation(wire).format,
+            self.multiplier,
+            self.shift,
+            self.output.format,
+            channels=wire.shape[2],
+            **fold,
+        )
 
     def infer(self, wires: Sequence[Wire]) -> Wire:
         (wire,) = wires

@@ -1,74 +1,30 @@
-"""From a model to the network core that computes it: stages and their folds."""
+"""From a model to the network core that computes it: stages, their folds, and how they are joined."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from dataclasses import replace
+from math import gcd, prod
 
 from lutgen.errors import LutgenError
+from lutgen.model.base import Node, Wire
+from lutgen.model.fold import (
+    FOLD_FIELDS,
+    Fold,
+    default_fold,
+    divisor,
+    fold_row,
+    window_channels,
+)
+from lutgen.model.lookup import LutConv2d, LutLinear
 from lutgen.model.network import Model
-from lutgen.model.nodes import Argmax, Flatten, LutLinear
+from lutgen.model.nodes import Add, Argmax, AvgPool2d, Flatten, Map, MaxPool2d
 from lutgen.numeric import Format, ceil_div
 from lutgen.spec.argmax import ArgmaxSpec
+from lutgen.spec.conv import Conv2dSpec
 from lutgen.spec.linear import LinearSpec
-from lutgen.spec.network import NetworkSpec, PortSpec, Stage
+from lutgen.spec.network import NetworkSpec, PortSpec, Stage, StageSpec
+from lutgen.spec.stream import RegrouperSpec
 
 __all__ = ["FOLD_FIELDS", "Fold", "default_fold", "default_input_lanes", "plan"]
-
-FOLD_FIELDS = ("lanes", "fan_in", "encoder_centroids", "encoder_dims")
-
-
-@dataclass(frozen=True)
-class Fold:
-    """How a stage trades area for cycles; None leaves the choice to `default_fold`."""
-
-    lanes: int | None = None
-    fan_in: int | None = None
-    encoder_centroids: int | None = None
-    encoder_dims: int | None = None
-
-    def over(self, base: "Fold") -> "Fold":
-        """This fold, with ``base`` where it says nothing."""
-        mine = {k: getattr(self, k) for k in FOLD_FIELDS}
-        return Fold(**{k: getattr(base, k) if v is None else v for k, v in mine.items()})
-
-
-def default_fold(
-    *, outputs: int, subvec: int, centroids: int, metric: str, codebooks: int, wish: Fold
-) -> dict[str, int]:
-    """The fold of one stage: what was wished, and for the rest 16 lanes, fan-in 1, and an encoder
-    just wide enough not to be slower than the matcher.
-
-    Raises
-    ------
-    ValueError
-        If a wish is below 1; wishes above a layer's size are cut to it, so that one option serves
-        all layers.
-    """
-    for key in FOLD_FIELDS:
-        value = getattr(wish, key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            raise TypeError(f"{key.replace('_', '-')} must be an integer, not {value!r}")
-        if value is not None and value < 1:
-            raise ValueError(f"{key.replace('_', '-')} must be a positive integer, not {value}")
-    lanes = min(16 if wish.lanes is None else wish.lanes, outputs)
-    fan_in = min(1 if wish.fan_in is None else wish.fan_in, codebooks)
-    if metric == "digit":
-        return {"lanes": lanes, "fan_in": fan_in, "encoder_centroids": 1, "encoder_dims": 1}
-    dims = min(subvec if wish.encoder_dims is None else wish.encoder_dims, subvec)
-    tiles = ceil_div(outputs, lanes)
-    at_once = wish.encoder_centroids
-    if at_once is None:  # a power of two divides most codebooks evenly
-        at_once = 1
-        while at_once < centroids and ceil_div(centroids, at_once) * ceil_div(subvec, dims) > tiles:
-            at_once *= 2
-    return {
-        "lanes": lanes,
-        "fan_in": fan_in,
-        "encoder_centroids": min(at_once, centroids),
-        "encoder_dims": dims,
-    }
 
 
 def default_input_lanes(elements: int, element: Format) -> int:
@@ -104,52 +60,115 @@ def plan(
     Raises
     ------
     LutgenError
-        If a node can't be built, or ``layers`` names none of the model's lookup layers.
+        If ``layers`` names none of the model's nodes that have a fold, or nothing is computed.
     ValueError
         If an option is out of range.
     """
-    wires = model.wires()
-    layers = dict(layers or {})
-    lut_nodes = [n.name for n in model.nodes if isinstance(n, LutLinear)]
-    for key in layers:
-        if key not in lut_nodes:
+    folds = dict(layers or {})
+    foldable = [n.name for n in model.nodes if not isinstance(n, Flatten | Argmax)]
+    for key in folds:
+        if key not in foldable:
             raise LutgenError(
-                f"layer {key!r}: is no lookup layer; there are {', '.join(lut_nodes)}"
+                f"layer {key!r}: is no layer with a fold; there are {', '.join(foldable)}"
             )
-    elements = int(np.prod(model.shape))
-    element = model.input.format
+    elements = prod(model.shape)
     if input_lanes is None:
-        input_lanes = default_input_lanes(elements, element)
-    port = PortSpec(elements, element, input_lanes)
-    lanes = input_lanes
-    stages: list[Stage] = []
+        input_lanes = default_input_lanes(elements, model.input.format)
+    planner = _Planner(model, PortSpec(elements, model.input.format, input_lanes), loadable)
     for node in model.nodes:
-        if isinstance(node, Flatten):
-            continue
-        if isinstance(node, LutLinear):
-            spec: LinearSpec | ArgmaxSpec = _linear(
-                node,
-                wires[node.inputs[0]].activation,
-                layers.get(node.name, Fold()).over(fold or Fold()),
-                loadable,
-            )
-            lanes = spec.lanes
-        elif isinstance(node, Argmax):
-            count = int(np.prod(wires[node.inputs[0]].shape))
-            spec = ArgmaxSpec(count, stages[-1].spec.result if stages else element, lanes)
-            lanes = 1
-        else:  # joins among them: without them every network is a chain
-            raise node.fail("field 'op'", f"{node.op} can't be built into a network core")
-        stages.append(Stage(node.name, node.op, spec))
-    if not stages:
+        planner.add(node, folds.get(node.name, Fold()).over(fold or Fold()))
+    if not planner.stages:
         raise LutgenError(
             "field 'nodes': must hold a node that computes something, not only flatten"
         )
-    return NetworkSpec(name or model.name, port, tuple(stages))
+    return NetworkSpec(name or model.name, planner.port, tuple(planner.stages))
 
 
-def _linear(node: LutLinear, wire: Any, wish: Fold, loadable: bool) -> LinearSpec:
-    try:
+class _Planner:
+    """Stages in the making.
+
+    Parameters
+    ----------
+    model : Model
+    port : PortSpec
+        The input.
+    loadable : bool
+    """
+
+    def __init__(self, model: Model, port: PortSpec, loadable: bool) -> None:
+        self.wires = model.wires()
+        self.port = port
+        self.memory = "ram" if loadable else "rom"
+        self.stages: list[Stage] = []
+        self._at = {"input": "input"}  # the stage that gives what a node gives
+        self._gives = {"input": port}
+
+    def add(self, node: Node, wish: Fold) -> None:
+        """The stage of a node, and what has to stand before it."""
+        sources = [self._at[name] for name in node.inputs]
+        if isinstance(node, Flatten):
+            self._at[node.name] = sources[0]
+            return
+        try:
+            wish.check()
+            lanes, spec, o = self._stage(node, [self._gives[s] for s in sources], wish)
+        except ValueError as error:
+            raise ValueError(f"Layer {node.name!r}: {error}") from None
+        for number, source in enumerate(sources):
+            if self._gives[source].lanes != lanes:
+                sources[number] = self._regroup(node.name, number, source, lanes)
+        self._put(Stage(node.name, node.op, tuple(sources), spec, lanes, o))
+
+    def _put(self, stage: Stage) -> None:
+        self.stages.append(stage)
+        self._gives[stage.name] = stage.o
+        self._at[stage.name] = stage.name
+
+    def _regroup(self, name: str, number: int, source: str, lanes: int) -> str:
+        """A stage that gives beats of other lanes."""
+        gives = self._gives[source]
+        spec = RegrouperSpec(gives.elements, gives.lanes, lanes)
+        o = replace(gives, lanes=lanes)
+        # Two underscores: the names of nodes are free to be anything else that is likely.
+        self._put(Stage(f"{name}__{number}", "regroup", (source,), spec, gives.lanes, o))
+        return self.stages[-1].name
+
+    def _stage(
+        self, node: Node, gives: list[PortSpec], wish: Fold
+    ) -> tuple[int, StageSpec, PortSpec]:
+        """Lanes of the stage's inputs, its spec, and what it gives."""
+        wires = [self.wires[name] for name in node.inputs]
+        size = self.wires[node.name].size
+        lanes = gives[0].lanes
+        if isinstance(node, LutLinear):
+            row = self._linear(node, gives[0].element, wish)
+            return lanes, row, PortSpec(size, row.result, row.lanes)
+        if isinstance(node, LutConv2d):
+            conv = self._conv(node, wires[0], wish)
+            if conv.encode == "pixel":  # its pixels are apart
+                lanes = gcd(lanes, conv.in_channels)
+            return lanes, conv, PortSpec(size, conv.result, conv.lanes)
+        if isinstance(node, MaxPool2d | AvgPool2d):
+            at_once = divisor(wires[0].shape[2], wish.lanes or lanes)
+            pool = node.spec(wires[0], lanes=at_once)
+            return lanes, pool, PortSpec(size, pool.result, at_once)
+        if isinstance(node, Add):
+            lanes = min(wish.lanes or size, *(g.lanes for g in gives))
+            if len(wires[0].shape) == 3:
+                lanes = divisor(wires[0].shape[2], lanes)
+            add = node.spec(wires)
+            return lanes, add, PortSpec(size, add.result, lanes)
+        if isinstance(node, Map):
+            if wish.lanes is not None:
+                lanes = min(wish.lanes, lanes)
+            mapped = node.spec(wires[0])
+            return lanes, mapped, PortSpec(size, mapped.result, lanes)
+        if isinstance(node, Argmax):
+            best = ArgmaxSpec(wires[0].size, gives[0].element, lanes)
+            return lanes, best, PortSpec(1, best.result, 1)
+        raise node.fail("field 'op'", f"{node.op} can't be built into a network core")
+
+    def _linear(self, node: LutLinear, element: Format, wish: Fold) -> LinearSpec:
         fold = default_fold(
             outputs=node.out_features,
             subvec=node.subvec,
@@ -158,6 +177,20 @@ def _linear(node: LutLinear, wire: Any, wish: Fold, loadable: bool) -> LinearSpe
             codebooks=node.table.shape[0],
             wish=wish,
         )
-    except ValueError as error:
-        raise ValueError(f"Layer {node.name!r}: {error}") from None
-    return node.spec(wire.format, **fold, memory="ram" if loadable else "rom")
+        return node.spec(element, **fold, memory=self.memory)
+
+    def _conv(self, node: LutConv2d, wire: Wire, wish: Fold) -> Conv2dSpec:
+        plain = node.spec(wire, memory=self.memory)
+        window = plain.window
+        pixels = window.height * window.width if node.encode == "pixel" else window.count
+        fold = fold_row(plain.row, wish, visits=window.count, pixels=pixels)
+        channels = 0
+        if node.encode == "window":
+            channels, fold["fan_in"] = window_channels(
+                replace(plain.row, **fold),
+                area=window.area,
+                channels=node.in_channels,
+                order=node.order,
+                wish=wish.window_channels,
+            )
+        return replace(plain, **fold, window_channels=channels)

@@ -1,18 +1,20 @@
-"""A lookup layer on an image: what it computes, without a schedule yet."""
+"""A lookup layer on an image, and how it is folded."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lutgen.numeric import Format, Grid, Int64Array, as_int, format_for
+from lutgen.numeric import Format, Grid, Int64Array, as_int, ceil_div, format_for
 from lutgen.spec.encoder import narrowest
 from lutgen.spec.linear import LinearSpec, sum_lookups
+from lutgen.spec.ring import RingSpec, WalkSpec
+from lutgen.spec.stream import RegrouperSpec
 from lutgen.spec.window import WindowSpec
 
-__all__ = ["ENCODES", "ORDERS", "Conv2dSpec", "pixel_acc_format"]
+__all__ = ["ENCODES", "ORDERS", "Conv2dSpec", "FeederSpec", "pixel_acc_format"]
 
 ENCODES = ("window", "pixel")
 ORDERS = ("hwc", "chw")
@@ -43,6 +45,117 @@ def pixel_acc_format(window: WindowSpec, values: ArrayLike, bias: ArrayLike) -> 
 
 
 @dataclass(frozen=True)
+class FeederSpec:
+    """How the words of a window become groups of sub-vectors, on a schedule that never varies.
+
+    A window is read in blocks, a word of some channels of one pixel a cycle; a block's items follow
+    each other in the window's order, and make whole groups. While one block goes to the encoders,
+    the next is read.
+
+    Parameters
+    ----------
+    area, channels : int
+        Pixels of a window, channels of a pixel.
+    word : int
+        Channels read in a cycle; divides ``channels``.
+    order : str
+        ``hwc`` or ``chw``.
+    per_element : int
+        Items that one element makes.
+    group : int
+        Items of a group.
+    steps : int
+        Cycles that a group keeps the encoders.
+    """
+
+    area: int
+    channels: int
+    word: int
+    order: str
+    per_element: int
+    group: int
+    steps: int
+
+    def __post_init__(self) -> None:
+        if not self.fits(self.area, self.channels, self.word, self.order, self.items, self.group):
+            raise ValueError(
+                f"Window channels must divide the {self.channels} channels and make whole groups "
+                f"of {self.group} items, as {self.word} do not"
+            )
+
+    @staticmethod
+    def fits(area: int, channels: int, word: int, order: str, items: int, group: int) -> bool:
+        """Whether blocks of words of ``items`` items make whole groups of ``group`` items."""
+        if word < 1 or channels % word:
+            return False
+        if order == "chw" and area > 1:
+            return word == channels or items * area % group == 0
+        return items % group == 0 or group % items == 0
+
+    @property
+    def items(self) -> int:
+        """Items of a word."""
+        return self.word * self.per_element
+
+    @property
+    def spatial(self) -> bool:
+        """Whether a block is the whole window of some channels, not a run of its words."""
+        return self.order == "chw" and self.area > 1
+
+    @property
+    def words(self) -> int:
+        """Words of a pixel."""
+        return self.channels // self.word
+
+    @property
+    def reads(self) -> int:
+        """Reads of a block."""
+        return self.area if self.spatial else ceil_div(self.group, self.items)
+
+    @property
+    def last_reads(self) -> int:
+        """Reads of the last block."""
+        return self.area * self.words - (self.blocks - 1) * self.reads
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of a window."""
+        return ceil_div(self.area * self.words, self.reads)
+
+    @property
+    def groups(self) -> int:
+        """Groups of a block."""
+        return ceil_div(self.reads * self.items, self.group)
+
+    @property
+    def period(self) -> int:
+        """Cycles from block to block."""
+        return max(self.reads, self.groups * self.steps)
+
+    @property
+    def interval(self) -> int:
+        """Cycles from window to window."""
+        return self.blocks * self.period
+
+    @property
+    def read_latency(self) -> int:
+        """Cycles from a window's beginning to its last read."""
+        return (self.blocks - 1) * self.period + self.last_reads - 1
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a window's beginning to the last step of its last group."""
+        return (self.blocks - 1) * self.period + self.reads + self.groups * self.steps
+
+    def place(self, read: int, item: int) -> int:
+        """Where in its block an item of the ``read``-th word stands."""
+        if not self.spatial:
+            return read * self.items + item
+        channel, digit = divmod(item, self.per_element)
+        return (channel * self.area + read) * self.per_element + digit
+
+
+@dataclass(frozen=True)
 class Conv2dSpec:
     """One convolution by lookup.
 
@@ -61,6 +174,13 @@ class Conv2dSpec:
         How a window is flattened: ``hwc`` or ``chw``; ``hwc`` for encode ``pixel``.
     subvec, centroids, metric, grid, acc, shift, output
         See `lutgen.spec.linear.LinearSpec`; ``acc`` from `acc_format` or `pixel_acc_format`.
+    lanes, fan_in, encoder_centroids, encoder_dims, memory
+        The fold, see there; ``lanes`` divide ``out_channels``.
+    window_channels : int
+        Channels of a pixel that are read from the line buffer in one cycle, for encode ``window``;
+        0 for a number that makes whole groups whatever the sub-vectors.
+    line_rows : int
+        Image rows in the line buffer; 0 for `RingSpec.ample_rows`.
     """
 
     window: WindowSpec
@@ -76,6 +196,13 @@ class Conv2dSpec:
     acc: Format
     shift: int
     output: Format | None
+    lanes: int = 1
+    fan_in: int = 1
+    encoder_centroids: int = 1
+    encoder_dims: int = 1
+    memory: str = "rom"
+    window_channels: int = 0
+    line_rows: int = 0
 
     def __post_init__(self) -> None:
         as_int(self.in_channels, "Input channels", low=1)
@@ -86,11 +213,25 @@ class Conv2dSpec:
             raise ValueError(f"Order must be one of {', '.join(ORDERS)}, not {self.order!r}")
         if self.encode == "pixel" and self.order != "hwc":
             raise ValueError(f"Order must be hwc for encode 'pixel', not {self.order!r}")
-        _ = self.row
+        as_int(self.window_channels, "Window channels", low=0, high=self.in_channels)
+        if self.out_channels % self.lanes:
+            raise ValueError(
+                f"Lanes of a convolution must divide the {self.out_channels} output channels, as "
+                f"{self.lanes} do not"
+            )
+        _ = self.row, self.walk
 
     @property
     def row(self) -> LinearSpec:
         """The lookup layer on one input row: a window, or a pixel under one tap."""
+        row = self._row
+        if self.encode == "pixel":
+            return row
+        feeder = self._feeder(row)
+        return replace(row, feed_interval=feeder.interval, feed_latency=feeder.latency)
+
+    @property
+    def _row(self) -> LinearSpec:
         return LinearSpec(
             in_features=self.in_channels * (1 if self.encode == "pixel" else self.window.area),
             out_features=self.out_channels,
@@ -102,7 +243,102 @@ class Conv2dSpec:
             acc=self.acc,
             shift=self.shift,
             output=self.output,
+            lanes=self.lanes,
+            fan_in=self.fan_in,
+            encoder_centroids=self.encoder_centroids,
+            encoder_dims=self.encoder_dims,
+            memory=self.memory,
+            taps=self.window.area if self.encode == "pixel" else 1,
         )
+
+    # How it is folded.
+
+    @property
+    def spatial(self) -> bool:
+        """Whether windows go channel by channel."""
+        return self.order == "chw" and self.window.area > 1
+
+    @property
+    def word(self) -> int:
+        """Channels of a word of the line buffer, for encode ``window``."""
+        return self.window_channels or (self.in_channels if self.spatial else 1)
+
+    @property
+    def ring(self) -> RingSpec:
+        """The line buffer: of activations, or for encode ``pixel`` of groups of indices."""
+        words = self.row.groups
+        if self.encode == "window":
+            words = self.in_channels // self.word
+        return RingSpec(self.window, words, self.line_rows or RingSpec.ample_rows(self.window))
+
+    @property
+    def word_bits(self) -> int:
+        """Width of the line buffer."""
+        if self.encode == "window":
+            return self.word * self.element.bits
+        return self.fan_in * self.row.index_bits
+
+    @property
+    def walk(self) -> WalkSpec:
+        """How windows are read from it."""
+        ring = self.ring
+        if self.encode == "pixel":
+            return WalkSpec(ring, self.row.tiles, apart=False)
+        return WalkSpec(ring, ring.words if self.spatial else 1, self.spatial)
+
+    @property
+    def feeder(self) -> FeederSpec:
+        """What turns windows into groups, for encode ``window``."""
+        return self._feeder(self._row)
+
+    def _feeder(self, row: LinearSpec) -> FeederSpec:
+        return FeederSpec(
+            area=self.window.area,
+            channels=self.in_channels,
+            word=self.word,
+            order=self.order,
+            per_element=row.items_per_element,
+            group=row.group_items,
+            steps=row.encoder.interval,
+        )
+
+    def regrouper(self, i_lanes: int) -> RegrouperSpec:
+        """What turns beats of ``i_lanes`` elements into words of the line buffer, or for encode
+        ``pixel`` into the encoders' groups.
+        """
+        if self.encode == "window":
+            elements = self.window.height * self.window.width * self.in_channels
+            return RegrouperSpec(elements, i_lanes, self.word)
+        return self.row.regrouper(i_lanes)
+
+    @property
+    def lookups(self) -> int:
+        """Lookup cycles of one sample."""
+        return self.window.count * self.row.lookups
+
+    @property
+    def encode_interval(self) -> int:
+        """Cycles that one sample occupies the encoders, or what feeds them."""
+        if self.encode == "window":
+            return self.window.count * self.feeder.interval
+        return self.window.height * self.window.width * self.row.encode_interval
+
+    @property
+    def interval(self) -> int:
+        """Cycles between two samples that this stage alone allows, when input is always there."""
+        return max(self.encode_interval, self.lookups)
+
+    @property
+    def line_buffer_bits(self) -> int:
+        """Memory bits of the line buffer."""
+        return self.ring.depth * self.word_bits
+
+    @property
+    def index_buffer_bits(self) -> int:
+        """Memory bits of the index buffer: none where the line buffer holds indices."""
+        return 0 if self.encode == "pixel" else self.row.index_buffer_bits
+
+    # What is computed.
 
     @property
     def codebooks(self) -> int:

@@ -90,6 +90,12 @@ class LinearSpec:
         See `EncoderSpec`; 1 for digit layers, which have no encoder.
     memory : str
         See `BankSpec`.
+    taps : int
+        Times that a row of indices is looked up, each time in tables of its own, and summed: the
+        taps of a convolution with encode ``pixel``.
+    feed_interval, feed_latency : int
+        Cycles from row to row, and from a row's beginning to the last step of its last group, where
+        something else than the encoders sets them; 0 where they do.
     """
 
     in_features: int
@@ -107,6 +113,9 @@ class LinearSpec:
     encoder_centroids: int = 1
     encoder_dims: int = 1
     memory: str = "rom"
+    taps: int = 1
+    feed_interval: int = 0
+    feed_latency: int = 0
 
     def __post_init__(self) -> None:
         as_int(self.in_features, "Input features", low=1)
@@ -124,6 +133,7 @@ class LinearSpec:
         if self.metric == "digit" and self.subvec != 1:
             raise ValueError(f"Sub-vector length of a digit layer must be 1, not {self.subvec}")
         as_int(self.lanes, "Lanes", low=1, high=self.out_features)
+        as_int(self.taps, "Taps", low=1)
         _ = self.encoder
         as_int(self.fan_in, "Fan-in", low=1, high=self.codebooks)
         _ = self.bank, self.requantiser
@@ -208,8 +218,13 @@ class LinearSpec:
 
     @property
     def groups(self) -> int:
-        """Lookups of one output tile: codebooks over fan-in."""
+        """Groups of one row of indices: codebooks over fan-in."""
         return ceil_div(self.codebooks, self.fan_in)
+
+    @property
+    def turn(self) -> int:
+        """Lookups of one output tile: the groups of every tap."""
+        return self.taps * self.groups
 
     @property
     def tiles(self) -> int:
@@ -218,12 +233,12 @@ class LinearSpec:
 
     @property
     def lookups(self) -> int:
-        """Lookup cycles of one sample."""
-        return self.groups * self.tiles
+        """Lookup cycles of one output row."""
+        return self.turn * self.tiles
 
     @property
     def buffered(self) -> bool:
-        """Whether indices are kept for later tiles, in two halves that swap between samples."""
+        """Whether indices are kept for later tiles, while those of the next rows are found."""
         return self.tiles > 1
 
     @property
@@ -254,7 +269,7 @@ class LinearSpec:
 
     @property
     def bank(self) -> BankSpec:
-        """One of the ``fan_in`` LUT banks: rows in the order tile, group, centroid."""
+        """One of the ``fan_in`` LUT banks: rows in the order tile, tap, group, centroid."""
         return BankSpec(self.lookups * self.centroids, self.lanes, self.grid, self.memory)
 
     @property
@@ -271,7 +286,7 @@ class LinearSpec:
 
     @property
     def matcher_latency(self) -> int:
-        """Cycles from a group's indices to the result register, when it is the last of its tile."""
+        """Cycles from a group's indices to the result, when it is the last of its tile."""
         return (
             self.address_latency
             + self.bank.latency
@@ -293,19 +308,19 @@ class LinearSpec:
 
         Parameters
         ----------
-        table : array of codes ``[g, c, N]``
+        table : array of codes ``[g, c, N]``, with several taps ``[taps, g, c, N]``
 
         Returns
         -------
-        int64 array ``[fan_in, tiles * groups * c, lanes]``
+        int64 array ``[fan_in, tiles * taps * groups * c, lanes]``
         """
-        codes = np.asarray(table, dtype=np.int64)
+        g, c, n = self.codebooks, self.centroids, self.out_features
         padded = np.zeros(
-            (self.groups * self.fan_in, self.centroids, self.tiles * self.lanes), dtype=np.int64
+            (self.taps, self.groups * self.fan_in, c, self.tiles * self.lanes), dtype=np.int64
         )
-        padded[: self.codebooks, :, : self.out_features] = codes
-        split = padded.reshape(self.groups, self.fan_in, self.centroids, self.tiles, self.lanes)
-        return split.transpose(1, 3, 0, 2, 4).reshape(self.fan_in, -1, self.lanes)
+        padded[:, :g, :, :n] = np.asarray(table, dtype=np.int64).reshape(self.taps, g, c, n)
+        split = padded.reshape(self.taps, self.groups, self.fan_in, c, self.tiles, self.lanes)
+        return split.transpose(2, 4, 0, 1, 3, 5).reshape(self.fan_in, -1, self.lanes)
 
     def bias_rows(self, bias: ArrayLike) -> Int64Array:
         """Contents of the bias memory, int64 ``[tiles, lanes]``: ``[N]`` with zeros after."""
@@ -327,8 +342,8 @@ class LinearSpec:
 
     @property
     def encode_interval(self) -> int:
-        """Cycles that one sample occupies the encoders."""
-        return self.groups * self.encoder.interval
+        """Cycles that one row occupies the encoders, or what feeds them."""
+        return max(self.feed_interval, self.groups * self.encoder.interval)
 
     @property
     def interval(self) -> int:
@@ -356,8 +371,22 @@ class LinearSpec:
         return self.tiles * self.lanes * self.acc.bits
 
     @property
-    def index_buffer_bits(self) -> int:
-        """Memory bits of the two halves of the index buffer."""
+    def index_slots(self) -> int:
+        """Rows of indices that are kept at once, a power of two: as many as are under way between
+        the beginning of their encoding and the end of their lookups.
+        """
         if not self.buffered:
             return 0
-        return 4 * (1 << max(0, clog2(self.groups) - 1)) * self.fan_in * self.index_bits
+        encode = max(self.feed_latency, self.groups * self.encoder.interval)
+        way = encode + self.encoder.latency + 1 + self.lookups
+        return 1 << clog2(max(2, ceil_div(way, self.interval)))
+
+    @property
+    def index_rows(self) -> int:
+        """Rows of the index buffer's memory, one a group."""
+        return self.index_slots << max(1, clog2(self.groups))
+
+    @property
+    def index_buffer_bits(self) -> int:
+        """Memory bits of the index buffer."""
+        return self.index_rows * self.fan_in * self.index_bits

@@ -1,20 +1,29 @@
-"""A whole network core: its stages in order, its two streams, its latency and interval."""
+"""A whole network core: its stages in order, the queues between them, its two streams, its latency
+and interval.
+"""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from lutgen.numeric import Format, as_int, ceil_div
 from lutgen.spec.argmax import ArgmaxSpec
+from lutgen.spec.conv import Conv2dSpec
+from lutgen.spec.fifo import FifoSpec
 from lutgen.spec.linear import LinearSpec
-from lutgen.spec.schedule import Timing, measure
+from lutgen.spec.pointwise import AddSpec, MapSpec
+from lutgen.spec.pool import PoolSpec
 from lutgen.spec.stream import RegrouperSpec
 
-__all__ = ["NetworkSpec", "PortSpec", "Stage"]
+__all__ = ["Edge", "LookupSpec", "NetworkSpec", "PortSpec", "Stage", "StageSpec"]
+
+LookupSpec = LinearSpec | Conv2dSpec
+StageSpec = LookupSpec | PoolSpec | AddSpec | MapSpec | ArgmaxSpec | RegrouperSpec
 
 
 @dataclass(frozen=True)
 class PortSpec:
-    """An AXI4-Stream of samples.
+    """A stream of samples.
 
     Parameters
     ----------
@@ -32,13 +41,18 @@ class PortSpec:
 
     @property
     def lane_bits(self) -> int:
-        """Width of a lane: whole bytes."""
+        """Width of a lane at the core's ports: whole bytes."""
         return 8 * ceil_div(self.element.bits, 8)
 
     @property
     def width(self) -> int:
         """Width of ``tdata``."""
         return self.lanes * self.lane_bits
+
+    @property
+    def bits(self) -> int:
+        """Width of a beat between stages."""
+        return self.lanes * self.element.bits
 
     @property
     def beats(self) -> int:
@@ -48,21 +62,131 @@ class PortSpec:
 
 @dataclass(frozen=True)
 class Stage:
-    """A named stage: ``op`` and ``spec`` say what it does."""
+    """A named stage.
+
+    Parameters
+    ----------
+    name : str
+    op : str
+        A model's operation, or ``regroup``.
+    inputs : tuple of str
+        Stages that feed it, or ``input``.
+    spec : StageSpec
+    i_lanes : int
+        Elements of a beat of every input.
+    o : PortSpec
+        What comes out.
+    """
 
     name: str
     op: str
-    spec: LinearSpec | ArgmaxSpec
+    inputs: tuple[str, ...]
+    spec: StageSpec
+    i_lanes: int
+    o: PortSpec
 
     @property
-    def o_elements(self) -> int:
-        """Elements of a sample that come out."""
-        return self.spec.out_features if isinstance(self.spec, LinearSpec) else 1
+    def regrouper(self) -> RegrouperSpec | None:
+        """What stands at its input, where beats are regrouped."""
+        spec = self.spec
+        if isinstance(spec, LookupSpec | PoolSpec):
+            return spec.regrouper(self.i_lanes)
+        return spec if isinstance(spec, RegrouperSpec) else None
 
     @property
-    def o_lanes(self) -> int:
-        """Elements of an output beat."""
-        return self.spec.lanes if isinstance(self.spec, LinearSpec) else 1
+    def row(self) -> LinearSpec | None:
+        """The lookup layer on one row, of lookup stages."""
+        if isinstance(self.spec, Conv2dSpec):
+            return self.spec.row
+        return self.spec if isinstance(self.spec, LinearSpec) else None
+
+    @property
+    def rows(self) -> int:
+        """Times that the regrouper's items make a sample."""
+        spec = self.spec
+        if isinstance(spec, Conv2dSpec) and spec.encode == "pixel":
+            return spec.window.height * spec.window.width
+        return 1
+
+    @property
+    def cycles(self) -> dict[str, int]:
+        """Cycles of a sample that its parts are busy, each by itself."""
+        spec, regrouper = self.spec, self.regrouper
+        cycles: dict[str, int] = {}
+        if regrouper is not None:
+            cycles["input"] = regrouper.parts * self.rows
+        if isinstance(spec, LookupSpec):
+            cycles["encode"] = spec.encode_interval
+            cycles["lookup"] = spec.lookups
+        elif isinstance(spec, PoolSpec):
+            cycles["read"] = spec.interval
+        elif isinstance(spec, ArgmaxSpec):
+            cycles["input"] = spec.beats
+        elif not isinstance(spec, RegrouperSpec):
+            cycles["input"] = self.o.beats
+        return cycles
+
+    @property
+    def interval(self) -> int:
+        """Cycles between two samples that this stage alone allows."""
+        return max(self.cycles.values())
+
+    @property
+    def latency(self) -> int:
+        """Cycles from where a result is promised to where it is pushed."""
+        spec, row = self.spec, self.row
+        if isinstance(spec, RegrouperSpec):
+            return 0
+        if row is None:
+            assert isinstance(spec, PoolSpec | AddSpec | MapSpec | ArgmaxSpec)
+            return spec.latency
+        if isinstance(spec, Conv2dSpec) and spec.encode == "pixel":
+            return 1 + row.matcher_latency
+        if row.buffered:
+            return 1 + row.matcher_latency
+        if isinstance(spec, Conv2dSpec):
+            return spec.feeder.latency + row.encoder.latency + row.matcher_latency
+        return row.encoder.interval - 1 + row.encoder.latency + row.matcher_latency
+
+    @property
+    def beat_interval(self) -> int:
+        """The least cycles between two of its beats."""
+        spec, row = self.spec, self.row
+        if isinstance(spec, PoolSpec):
+            return spec.walk.turn
+        if row is None:
+            return 1
+        if isinstance(spec, Conv2dSpec) and spec.encode == "window" and not row.buffered:
+            return spec.feeder.interval
+        if row.buffered or isinstance(spec, Conv2dSpec):
+            return row.turn
+        return row.groups * row.encoder.interval
+
+    @property
+    def least_depth(self) -> int:
+        """Entries of a queue behind it that let it go on without a pause."""
+        return max(2, ceil_div(self.latency + 2, self.beat_interval))
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A queue between two stages.
+
+    Parameters
+    ----------
+    source : str
+        A stage, or ``input``.
+    target : str
+        A stage, or ``output``.
+    index : int
+        Which of the target's inputs.
+    fifo : FifoSpec
+    """
+
+    source: str
+    target: str
+    index: int
+    fifo: FifoSpec
 
 
 @dataclass(frozen=True)
@@ -76,12 +200,16 @@ class NetworkSpec:
     input : PortSpec
         The stream of samples.
     stages : tuple of Stage
-        At least one.
+        In topological order, at least one; the last one's result is the core's.
+    depths : tuple of int
+        Entries of each queue, in the order of `edges`; empty for what `lutgen.spec.schedule` finds
+        to be needed.
     """
 
     name: str
     input: PortSpec
     stages: tuple[Stage, ...]
+    depths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         as_int(self.input.lanes, "Input lanes", low=1, high=self.input.elements)
@@ -91,29 +219,47 @@ class NetworkSpec:
     @property
     def output(self) -> PortSpec:
         """The stream of results."""
-        last = self.stages[-1]
-        return PortSpec(last.o_elements, last.spec.result, last.o_lanes)
+        return self.stages[-1].o
 
-    def i_lanes(self, number: int) -> int:
-        """Elements of a beat that arrives at stage ``number``."""
-        return self.stages[number - 1].o_lanes if number else self.input.lanes
+    def source(self, name: str) -> PortSpec:
+        """What a stage, or ``input``, gives."""
+        if name == "input":
+            return self.input
+        return next(stage.o for stage in self.stages if stage.name == name)
 
-    def regrouper(self, number: int) -> RegrouperSpec:
-        """What stands between the stream into linear stage ``number`` and its encoders."""
-        spec = self.stages[number].spec
-        assert isinstance(spec, LinearSpec)
-        return spec.regrouper(self.i_lanes(number))
-
-    def stage_interval(self, number: int) -> int:
-        """Cycles between two samples that stage ``number`` allows behind the one that feeds it."""
-        spec = self.stages[number].spec
-        if isinstance(spec, ArgmaxSpec):
-            return spec.interval
-        return max(spec.interval, self.regrouper(number).parts)
+    def wires(self) -> Iterator[tuple[str, str, int]]:
+        """Source, target and input of every queue."""
+        for stage in self.stages:
+            for index, name in enumerate(stage.inputs):
+                yield name, stage.name, index
+        yield self.stages[-1].name, "output", 0
 
     @cached_property
-    def timing(self) -> Timing:
-        """Latency and interval of the core, exact: see `lutgen.spec.schedule`."""
-        return measure(
-            [(s.spec, self.i_lanes(i)) for i, s in enumerate(self.stages)], self.input.beats
+    def edges(self) -> tuple[Edge, ...]:
+        """The queues."""
+        depths = self.depths or self.schedule.depths
+        return tuple(
+            Edge(source, target, index, FifoSpec(self.source(source).bits, depth))
+            for (source, target, index), depth in zip(self.wires(), depths, strict=True)
         )
+
+    @cached_property
+    def schedule(self) -> "Schedule":
+        """When things happen: see `lutgen.spec.schedule`."""
+        from lutgen.spec.schedule import measure
+
+        return measure(self)
+
+    @property
+    def timing(self) -> "Timing":
+        """Latency and interval of the core, exact."""
+        return self.schedule.timing
+
+    @property
+    def bottleneck(self) -> str:
+        """The stage that allows the fewest samples, or ``input``."""
+        slowest = max(self.stages, key=lambda stage: stage.interval)
+        return slowest.name if slowest.interval >= self.input.beats else "input"
+
+
+from lutgen.spec.schedule import Schedule, Timing  # noqa: E402  (they need the classes above)

@@ -1,4 +1,4 @@
-"""Element by element: residual joins and functions by table, without a schedule yet."""
+"""Element by element: residual joins and functions by table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +45,11 @@ class AddSpec:
         as_int(self.shift, "Shift", low=0, high=31)
 
     @property
+    def latency(self) -> int:
+        """Cycles from the inputs to the result: sum, requantiser."""
+        return 2
+
+    @property
     def acc(self) -> Format:
         """Format of the sum, signed."""
         pairs = list(zip(self.elements, self.left_shifts, strict=True))
@@ -78,6 +83,11 @@ class MapSpec:
 
     element: Format
     output: Format
+
+    @property
+    def latency(self) -> int:
+        """Cycles from input to result."""
+        return 1
 
     @property
     def depth(self) -> int:

@@ -1,23 +1,37 @@
-"""When things happen: the control of every stage, cycle by cycle, without its data.
+"""When things happen: every event of the handshakes, without its data.
 
-Each class here is the state that the handshakes of one stage depend on, with the same transitions
-as the gateware. Running a few samples through a chain of them gives the latency and interval that
-the contract states; simulation of the Verilog then has to confirm both exactly.
+A core is a graph of stages joined by queues, whose pipelines never stop once they have begun. So
+the cycle of every event follows from earlier ones by additions and maxima: a piece of work begins
+when its input is there, when the piece before it lets it, and when there is room for its result.
+Each actor below is one such part of the gateware, and does its transitions in the order of its
+work, not of time; whichever actor can go on does.
+
+What comes out is exact: simulation of the Verilog has to confirm latency and interval to the cycle.
+And as these rules hold whatever the stalls, a core whose actors get through a few samples here can
+never deadlock: stalls make events later, they do not change what waits for what (docs/design/0004).
 """
 
-import itertools
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from lutgen.numeric import ceil_div
 from lutgen.spec.argmax import ArgmaxSpec
+from lutgen.spec.conv import Conv2dSpec
 from lutgen.spec.linear import LinearSpec
+from lutgen.spec.pool import PoolSpec
+from lutgen.spec.ring import RingSpec
 from lutgen.spec.stream import RegrouperSpec
 
-__all__ = ["Timing", "measure"]
+if TYPE_CHECKING:
+    from lutgen.spec.network import NetworkSpec, Stage
 
-# What moves down a pipeline: nothing, work that ends no beat, the end of an output beat, of a
-# sample.
-IDLE, WORK, BEAT, LAST = range(4)
+__all__ = ["Schedule", "Timing", "measure"]
+
+SAMPLES = 400  # within which a core must have found its pace
 
 
 @dataclass(frozen=True)
@@ -41,215 +55,541 @@ class Timing:
     pace: int
 
 
-class _Output:
-    """A result register and the skid buffer behind it."""
+@dataclass(frozen=True)
+class Schedule:
+    """What a core's events tell.
 
-    def __init__(self) -> None:
-        self.register = IDLE
-        self.skid = IDLE
+    Attributes
+    ----------
+    timing : Timing
+    depths : tuple of int
+        Entries of every queue, in the order of `NetworkSpec.wires`.
+    samples : int
+        Samples under way at most.
+    """
 
-    @property
-    def valid(self) -> int:
-        return self.skid or self.register
-
-    @property
-    def advance(self) -> bool:
-        """Whether the pipeline before the register moves."""
-        return not (self.register and self.skid)
-
-    def tick(self, taken: bool, token: int) -> None:
-        """One clock edge: ``token`` arrives at the register if the pipeline moves."""
-        moves = self.advance
-        if self.skid:
-            if taken:
-                self.skid = IDLE
-        elif self.register and not taken:
-            self.skid = self.register
-        if moves:
-            self.register = token if token in (BEAT, LAST) else IDLE
+    timing: Timing
+    depths: tuple[int, ...]
+    samples: int
 
 
-class _Regrouper:
-    """Beats in, groups out: `lutgen.gateware.stream.Regrouper`."""
+class Times:
+    """The cycles of one kind of event, in order, and the actors that wait for more of them."""
 
-    def __init__(self, spec: RegrouperSpec):
-        # Plain attributes: the spec derives these anew at every access, and the loop below is long.
+    def __init__(self, ready: "deque[Actor]") -> None:
+        self.at: list[int] = []
+        self.waiting: list[Actor] = []
+        self._ready = ready
+
+    def add(self, cycle: int) -> None:
+        """The next event."""
+        self.at.append(cycle)
+        if self.waiting:
+            self._ready.extend(self.waiting)
+            self.waiting.clear()
+
+
+Actor = Generator[Times, None, None]
+Moment = Generator[Times, None, int]
+
+
+class Queue:
+    """A queue's events; ``depth`` None for one that is never full."""
+
+    def __init__(self, ready: "deque[Actor]", depth: int | None) -> None:
+        self.depth = depth
+        self.reserved: list[int] = []
+        self.pushed = Times(ready)
+        self.popped = Times(ready)
+
+    def there(self, number: int) -> Moment:
+        """The first cycle in which entry ``number`` can be popped."""
+        at = self.pushed.at
+        while len(at) <= number:
+            yield self.pushed
+        return at[number] + 1
+
+    def space(self, number: int) -> Moment:
+        """The first cycle in which it can be reserved."""
+        if self.depth is None or number < self.depth:
+            return 0
+        at = self.popped.at
+        while len(at) <= number - self.depth:
+            yield self.popped
+        return at[number - self.depth] + 1
+
+    def needed(self) -> int:
+        """The depth that would never have kept a reservation waiting."""
+        reserved = np.array(self.reserved)
+        gone = np.searchsorted(np.array(self.popped.at), reserved, side="left")
+        return int((np.arange(1, len(reserved) + 1) - gone).max(initial=1))
+
+
+class Outlet:
+    """The queues behind one stage; what it gives goes into all of them."""
+
+    def __init__(self, queues: list[Queue]) -> None:
+        self.queues = queues
+        self.number = 0
+
+    def space(self) -> Moment:
+        """The first cycle in which all have space for the next entry."""
+        cycle = 0
+        for queue in self.queues:
+            cycle = max(cycle, (yield from queue.space(self.number)))
+        return cycle
+
+    def push(self, reserve: int, push: int) -> None:
+        """The next entry, reserved and pushed in these cycles."""
+        self.number += 1
+        for queue in self.queues:
+            queue.reserved.append(reserve)
+            queue.pushed.add(push)
+
+
+class Parts:
+    """Beats of a queue, taken apart by a regrouper (`lutgen.gateware.stream.Regrouper`)."""
+
+    def __init__(self, spec: RegrouperSpec, queue: Queue) -> None:
+        # Plain attributes: the spec derives these anew at every access, and this runs often.
         self.beats, self.groups, self.registered = spec.beats, spec.groups, spec.registered
         self.i_parts, self.last_i_parts = spec.i_parts, spec.last_i_parts
         self.o_parts, self.last_o_parts = spec.o_parts, spec.last_o_parts
-        self.beat = self.i_part = self.group = self.o_part = 0
-        self.register = IDLE
+        self.queue = queue
+        self.beat = self.part = self.group = self.popped = 0
+        self.now = self.free = -1  # when the part before moved, when the register was last read
 
-    @property
-    def gathered(self) -> int:
-        """What the part at hand completes: nothing, a group, the last group."""
+    def _move(self, cycle: int) -> None:
+        """The part at hand moves."""
+        self.now = cycle
+        last = self.beat == self.beats - 1
+        self.part += 1
+        if self.part == (self.last_i_parts if last else self.i_parts):
+            self.part = 0
+            self.beat = 0 if last else self.beat + 1
+            self.popped += 1
+            self.queue.popped.add(cycle)
+
+    def gather(self) -> Moment:
+        """The first cycle in which the next group is at hand."""
         last = self.group == self.groups - 1
-        if self.o_part < (self.last_o_parts if last else self.o_parts) - 1:
-            return IDLE
-        return LAST if last else BEAT
-
-    def offer(self, valid: bool) -> int:
-        """The group at the output."""
+        for _ in range((self.last_o_parts if last else self.o_parts) - 1):
+            self._move(max(self.now + 1, (yield from self.queue.there(self.popped))))
+        there = max(self.now + 1, (yield from self.queue.there(self.popped)))
         if self.registered:
-            return self.register
-        return self.gathered if valid else IDLE
+            there = max(there, self.free)
+            self._move(there)
+            there += 1
+        return there
 
-    def tick(self, valid: bool, taken: bool) -> bool:
-        """One clock edge; gives whether the input beat was taken."""
-        gathered = self.gathered if valid else IDLE
+    def take(self, cycle: int) -> bool:
+        """The group is taken in this cycle; gives whether it was a row's last."""
         if self.registered:
-            ready = taken or not self.register
-            if ready:
-                self.register = gathered
-            taken = ready
-        if not valid or (gathered and not taken):
-            return False
-        self.o_part = 0 if gathered else self.o_part + 1
-        if gathered:
-            self.group = (self.group + 1) % self.groups
-        last_beat = self.beat == self.beats - 1
-        if self.i_part < (self.last_i_parts if last_beat else self.i_parts) - 1:
-            self.i_part += 1
-            return False
-        self.i_part = 0
-        self.beat = (self.beat + 1) % self.beats
-        return True
-
-
-class _LinearTiming:
-    def __init__(self, spec: LinearSpec, i_lanes: int):
-        self.regrouper = _Regrouper(spec.regrouper(i_lanes))
-        self.buffered, self.groups, self.lookups = spec.buffered, spec.groups, spec.lookups
-        self.steps = spec.encoder.interval
-        self.step = 0
-        self.encoder = [IDLE] * spec.encoder.latency
-        self.full = self.read = 0
-        # The buffer's read takes one cycle before the matcher.
-        self.matcher = [IDLE] * (spec.matcher_latency - 1 + spec.buffered)
-        self.output = _Output()
-
-    def tick(self, valid: bool, taken: bool) -> bool:
-        """One cycle with a beat offered or not, a result taken or not; gives whether the beat was
-        taken.
-        """
-        advance = self.output.advance
-        group = self.regrouper.offer(valid)
-        last_step = self.step == self.steps - 1
-        token = group if last_step else IDLE
-        encoded = self.encoder[-1] if self.encoder else token  # digits need no encoder
-        moves = not (encoded and self.full == 2) if self.buffered else advance
-        self._tick_matcher(encoded, advance, moves, taken)
-        if moves:
-            if group:
-                self.step = 0 if last_step else self.step + 1
-            if self.encoder:
-                self.encoder = [token, *self.encoder[:-1]]
-        return self.regrouper.tick(valid, moves and last_step)
-
-    def _tick_matcher(self, encoded: int, advance: bool, moves: bool, taken: bool) -> None:
-        if self.buffered:
-            issue = IDLE
-            release = False
-            if self.full and advance:
-                tile_ends = self.read % self.groups == self.groups - 1
-                release = self.read == self.lookups - 1
-                issue = LAST if release else BEAT if tile_ends else WORK
-                self.read = 0 if release else self.read + 1
-            self.full += (encoded == LAST and moves) - release
+            self.free = cycle
         else:
-            issue = LAST if encoded == LAST else WORK if encoded else IDLE
-        self.output.tick(taken, self.matcher[-1])
-        if advance:
-            self.matcher = [issue, *self.matcher[:-1]]
+            self._move(cycle)
+        last = self.group == self.groups - 1
+        self.group = 0 if last else self.group + 1
+        return last
 
 
-class _ArgmaxTiming:
-    def __init__(self, spec: ArgmaxSpec):
+class Pixels:
+    """A ring of pixels: which are written, which are free (`lutgen.gateware.ring.Ledger`)."""
+
+    def __init__(self, ready: "deque[Actor]", spec: RingSpec) -> None:
+        self.pixels, self.capacity = spec.pixels, spec.capacity
+        self.count = spec.window.count
+        self.needs = spec.needs.tolist()
+        # The window behind which a pixel's place is free, for every pixel of an image: the pixel
+        # that stood there a ring's capacity before.
+        frees = spec.frees
+        before = np.arange(spec.pixels) - spec.capacity
+        image, pixel = before // spec.pixels, before % spec.pixels
+        window = np.searchsorted(frees, pixel, side="right") - 1
+        self.frees = (image * self.count + window).tolist()
+        self.written, self.finished = Times(ready), Times(ready)
+
+    def space(self, number: int) -> Moment:
+        """The first cycle in which pixel ``number`` can be begun."""
+        image, pixel = divmod(number, self.pixels)
+        window = image * self.count + self.frees[pixel]
+        if window < 0:
+            return 0
+        at = self.finished.at
+        while len(at) <= window:
+            yield self.finished
+        return at[window] + 2
+
+    def there(self, number: int) -> Moment:
+        """The first cycle in which window ``number`` can be read."""
+        image, window = divmod(number, self.count)
+        pixel = image * self.pixels + self.needs[window]
+        at = self.written.at
+        while len(at) <= pixel:
+            yield self.written
+        return at[pixel] + 1
+
+
+def linear(stage: "Stage", spec: LinearSpec, queue: Queue, o: Outlet, net: "Net") -> Iterable[Actor]:
+    """`lutgen.gateware.linear.LinearStage`."""
+    rows, released = Times(net.ready), Times(net.ready)
+    steps, encoder = spec.encoder.interval, spec.encoder.latency
+    matcher, slots = spec.matcher_latency, spec.index_slots
+
+    def encode() -> Actor:
+        parts = Parts(spec.regrouper(stage.i_lanes), queue)
+        end = -1
+        number = 0
+        while True:
+            for group in range(spec.groups):
+                begin = max(end + 1, (yield from parts.gather()))
+                if spec.buffered:
+                    if group == 0 and number >= slots:
+                        begin = max(begin, (yield from after(released, number - slots)))
+                elif group == spec.groups - 1:
+                    begin = max(begin, (yield from o.space()))
+                end = begin + steps - 1
+                parts.take(end)
+            if spec.buffered:
+                rows.add(end + encoder + 1)
+            else:
+                o.push(begin, end + encoder + matcher)
+            number += 1
+
+    yield encode()
+    if spec.buffered:
+        yield look_up(spec, o, rows, released)
+
+
+def after(times: Times, number: int) -> Moment:
+    """The cycle after event ``number``."""
+    while len(times.at) <= number:
+        yield times
+    return times.at[number] + 1
+
+
+def look_up(spec: LinearSpec, o: Outlet, rows: Times, released: Times) -> Actor:
+    """`lutgen.gateware.index_buffer.IndexBuffer`: ``rows`` are the cycles from which on rows of
+    indices can be read.
+    """
+    turn, tiles, latency = spec.turn, spec.tiles, 1 + spec.matcher_latency
+    number, end = 0, -1
+    while True:
+        while len(rows.at) <= number:
+            yield rows
+        begin = max(end + 1, rows.at[number])
+        for _ in range(tiles):
+            end = max(begin + turn - 1, (yield from o.space()))
+            o.push(end, end + latency)
+            begin = end + 1
+        released.add(end)
+        number += 1
+
+
+def write(spec: RegrouperSpec, words: int, queue: Queue, pixels: Pixels) -> Actor:
+    """`lutgen.gateware.conv.write_words`."""
+    parts = Parts(spec, queue)
+    number = 0
+    while True:
+        for word in range(words):
+            cycle = yield from parts.gather()
+            if word == 0:
+                cycle = max(cycle, (yield from pixels.space(number)))
+            parts.take(cycle)
+        pixels.written.add(cycle)
+        number += 1
+
+
+def walk(turn: int, turns: int, latency: int, pixels: Pixels, o: Outlet) -> Actor:
+    """Windows read from a line buffer, a result after every ``turn`` reads."""
+    number, end = 0, -1
+    while True:
+        begin = max(end + 1, (yield from pixels.there(number)))
+        for _ in range(turns):
+            end = max(begin + turn - 1, (yield from o.space()))
+            o.push(end, end + latency)
+            begin = end + 1
+        pixels.finished.add(end)
+        number += 1
+
+
+def conv(stage: "Stage", spec: Conv2dSpec, queue: Queue, o: Outlet, net: "Net") -> Iterable[Actor]:
+    """`lutgen.gateware.conv.WindowStage` and `PixelStage`."""
+    row = spec.row
+    pixels = net.pixels(spec.ring)
+    if spec.encode == "pixel":
+        yield encode_pixels(stage, spec, queue, pixels)
+        yield walk(row.turn, row.tiles, stage.latency, pixels, o)
+        return
+    yield write(spec.regrouper(stage.i_lanes), spec.ring.words, queue, pixels)
+    feeder, encoder, matcher = spec.feeder, row.encoder.latency, row.matcher_latency
+    rows, released = Times(net.ready), Times(net.ready)
+    interval, read, feed = feeder.interval, feeder.read_latency, feeder.latency
+    slots = row.index_slots
+
+    def encode() -> Actor:
+        number, begin = 0, -interval
+        while True:
+            begin = max(begin + interval, (yield from pixels.there(number)))
+            if not row.buffered:
+                begin = max(begin, (yield from o.space()))
+                o.push(begin, begin + feed + encoder + matcher)
+            else:
+                if number >= slots:
+                    begin = max(begin, (yield from after(released, number - slots)))
+                rows.add(begin + feed + encoder + 1)
+            pixels.finished.add(begin + read)
+            number += 1
+
+    yield encode()
+    if row.buffered:
+        yield look_up(row, o, rows, released)
+
+
+def encode_pixels(stage: "Stage", spec: Conv2dSpec, queue: Queue, pixels: Pixels) -> Actor:
+    """The encoders of `lutgen.gateware.conv.PixelStage`."""
+    row = spec.row
+    parts = Parts(spec.regrouper(stage.i_lanes), queue)
+    steps, encoder, groups = row.encoder.interval, row.encoder.latency, row.groups
+    end, number = -1, 0
+    while True:
+        for group in range(groups):
+            begin = max(end + 1, (yield from parts.gather()))
+            if group == 0:
+                begin = max(begin, (yield from pixels.space(number)))
+            end = begin + steps - 1
+            parts.take(end)
+        pixels.written.add(end + encoder)
+        number += 1
+
+
+def regroup(spec: RegrouperSpec, queue: Queue, o: Outlet) -> Actor:
+    """`lutgen.gateware.pointwise.RegroupStage`."""
+    parts = Parts(spec, queue)
+    while True:
+        cycle = yield from parts.gather()
+        cycle = max(cycle, (yield from o.space()))
+        parts.take(cycle)
+        o.push(cycle, cycle)
+
+
+def pointwise(queues: list[Queue], latency: int, o: Outlet, every: int = 1) -> Actor:
+    """Beats taken from all queues at once; every so many of them make one result."""
+    number, cycle = 0, -1
+    while True:
+        cycle += 1
+        for queue in queues:
+            cycle = max(cycle, (yield from queue.there(number)))
+        number += 1
+        gives = number % every == 0
+        if gives:
+            cycle = max(cycle, (yield from o.space()))
+        for queue in queues:
+            queue.popped.add(cycle)
+        if gives:
+            o.push(cycle, cycle + latency)
+
+
+class Net:
+    """The actors of a core, and what they have done so far.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    depths : sequence of int or None
+        Of every queue, in the order of `NetworkSpec.wires`.
+    pace : int
+    """
+
+    def __init__(self, spec: "NetworkSpec", depths: Sequence[int | None], pace: int) -> None:
         self.spec = spec
-        self.beat = 0
-        self.pipeline = [IDLE] * (spec.latency - 1)
-        self.output = _Output()
+        self.ready: deque[Actor] = deque()
+        self.rings: list[Pixels] = []
+        self.began, self.judged, self.left = (Times(self.ready) for _ in range(3))
+        self.allowed = Times(self.ready)
+        wires = list(spec.wires())
+        self.queues = [Queue(self.ready, depth) for depth in depths]
+        outlets = {
+            name: Outlet([q for q, wire in zip(self.queues, wires, strict=True) if wire[0] == name])
+            for name in ("input", *(stage.name for stage in spec.stages))
+        }
+        self.ready.append(self._source(outlets["input"], pace))
+        queues = iter(self.queues)
+        for stage in spec.stages:
+            inputs = [next(queues) for _ in stage.inputs]
+            self.ready.extend(self._actors(stage, inputs, outlets[stage.name]))
+        self.ready.append(self._sink(next(queues)))
 
-    def tick(self, valid: bool, taken: bool) -> bool:
-        """See `_LinearTiming.tick`."""
-        advance = self.output.advance
-        token = IDLE
-        if valid:
-            token = LAST if self.beat == self.spec.beats - 1 else WORK
-        self.output.tick(taken, self.pipeline[-1] if self.pipeline else token)
-        if not advance:
-            return False
-        if self.pipeline:
-            self.pipeline = [token, *self.pipeline[:-1]]
-        if valid:
-            self.beat = (self.beat + 1) % self.spec.beats
-        return valid
+    def pixels(self, spec: RingSpec) -> Pixels:
+        """The ring of a stage."""
+        self.rings.append(Pixels(self.ready, spec))
+        return self.rings[-1]
+
+    def _actors(self, stage: "Stage", queues: list[Queue], o: Outlet) -> Iterable[Actor]:
+        spec = stage.spec
+        if isinstance(spec, LinearSpec):
+            return linear(stage, spec, queues[0], o, self)
+        if isinstance(spec, Conv2dSpec):
+            return conv(stage, spec, queues[0], o, self)
+        if isinstance(spec, PoolSpec):
+            pixels, reads = self.pixels(spec.ring), spec.walk
+            return (
+                write(spec.regrouper(stage.i_lanes), spec.ring.words, queues[0], pixels),
+                walk(reads.turn, reads.outer, spec.latency, pixels, o),
+            )
+        if isinstance(spec, RegrouperSpec):
+            return (regroup(spec, queues[0], o),)
+        if isinstance(spec, ArgmaxSpec):
+            return (pointwise(queues, spec.latency, o, spec.beats),)
+        return (pointwise(queues, spec.latency, o),)
+
+    def _source(self, o: Outlet, pace: int) -> Actor:
+        """`lutgen.gateware.port.FrameCheck`, with a beat always there."""
+        beats = self.spec.input.beats
+        cycle, number, begin = -1, 0, -pace
+        while True:
+            while len(self.allowed.at) <= number:
+                yield self.allowed
+            for beat in range(beats):
+                cycle = max(cycle + 1, (yield from o.space()))
+                if beat == 0:
+                    begin = cycle = max(cycle, begin + pace)
+                    self.began.add(begin)
+                o.push(cycle, cycle)
+            self.judged.add(cycle)
+            number += 1
+
+    def _sink(self, queue: Queue) -> Actor:
+        """`lutgen.gateware.port.Gate`, with a sink that takes every beat."""
+        beats = self.spec.output.beats
+        cycle, number, beat = -1, 0, 0
+        while True:
+            for _ in range(beats):
+                cycle = max(cycle + 1, (yield from queue.there(beat)))
+                cycle = max(cycle, (yield from after(self.judged, number)))
+                queue.popped.add(cycle)
+                beat += 1
+            self.left.add(cycle)
+            number += 1
+
+    def run(self, samples: int) -> None:
+        """Until so many samples have come and gone.
+
+        Raises
+        ------
+        RuntimeError
+            If they can't: a deadlock, which would be a mistake in the plan.
+        """
+        while len(self.allowed.at) < samples:
+            self.allowed.add(0)
+        while self.ready:
+            actor = self.ready.popleft()
+            next(actor).waiting.append(actor)
+        if len(self.left.at) != samples:
+            raise RuntimeError(f"Deadlock: {len(self.left.at)} of {samples} samples came out")
+
+    def events(self) -> list[list[int]]:
+        """The cycles of all kinds of events."""
+        kinds = [self.began.at, self.left.at]
+        for queue in self.queues:
+            kinds += [queue.pushed.at, queue.popped.at]
+        for ring in self.rings:
+            kinds += [ring.written.at, ring.finished.at]
+        return kinds
+
+    def reach(self) -> int:
+        """Samples that an event can look back: what the largest queue or ring holds."""
+        samples = len(self.left.at)
+        kept = [ceil_div(q.depth or 0, len(q.popped.at) // samples) for q in self.queues]
+        kept += [ceil_div(ring.capacity, ring.pixels) for ring in self.rings]
+        return 2 + max(kept)
+
+    def interval(self) -> int | None:
+        """Cycles between samples, where every event of the last few came as long after that of the
+        sample before: then it will go on like that for ever. Else None.
+        """
+        samples, reach = len(self.left.at), self.reach()
+        if samples <= reach + 1:
+            return None
+        interval = self.left.at[-1] - self.left.at[-2]
+        for cycles in self.events():
+            each = len(cycles) // samples
+            tail = np.array(cycles[-each * (reach + 1) :])
+            if (tail[each:] - tail[:-each] != interval).any():
+                return None
+        return interval
 
 
-def measure(stages: Sequence[tuple[LinearSpec | ArgmaxSpec, int]], beats: int) -> Timing:
-    """Runs samples of ``beats`` beats through a chain of stages, each with the lanes that feed it.
+def settle(spec: "NetworkSpec", depths: Sequence[int | None], pace: int) -> tuple[Net, int | None]:
+    """Runs samples until they come at a constant interval; None where they do not."""
+    net = Net(spec, depths, pace)
+    samples = 4
+    while samples < SAMPLES:
+        net.run(samples)
+        if (interval := net.interval()) is not None:
+            return net, interval
+        samples += max(2, samples // 4)
+    return net, None
 
-    Where bursts between stages would make the interval vary from sample to sample, samples are
-    paced: the least pace is taken that makes it constant. (A chain of stages with bounded buffers
-    is a max-plus linear system; behind a periodic source that is slow enough, every event of it
-    becomes periodic.)
+
+def measure(spec: "NetworkSpec") -> Schedule:
+    """Latency and interval of a core, and the depths of its queues.
+
+    A queue is as deep as its producer needs in order to go on without a pause. Where a stage has
+    several inputs, those that do not come the longest way wait for that one: their queues are made
+    as deep as never to keep anybody waiting, which the schedule itself shows.
+
+    Where the interval would vary from sample to sample, samples are paced: the least pace is taken
+    that makes it constant. (The events are a max-plus linear system; behind a periodic source that
+    is slow enough, all of them become periodic.)
 
     Raises
     ------
     RuntimeError
-        If no pace makes it constant, which would be a mistake in the schedule.
+        If no pace makes it constant, or if there is a deadlock: mistakes in the schedule.
     """
-    samples = 4 * len(stages) + 12
+    depths = list(spec.depths) if spec.depths else _depths(spec)
+    net, interval = settle(spec, depths, 0)
+    latency = net.left.at[0] - net.began.at[0]
+    pace = 0
+    if interval is None:
+        slowest = max(spec.input.beats, *(stage.interval for stage in spec.stages))
+        low, high = slowest, slowest + 1
+        while (settled := settle(spec, depths, high))[1] is None:
+            low, high = high, high + 2 * (high - low)
+            if high > 8 * slowest + 64:
+                raise RuntimeError(f"No steady state at pace {high}")
+        best = settled
+        while high - low > 1:
+            middle = (low + high) // 2
+            settled = settle(spec, depths, middle)
+            if settled[1] is None:
+                low = middle
+            else:
+                high, best = middle, settled
+        net, interval, pace = best[0], best[1], high
+    assert interval is not None
+    found = [q.needed() if q.depth is None else q.depth for q in net.queues]
+    began, left = np.array(net.began.at), np.array(net.left.at)
+    under_way = np.arange(1, len(began) + 1) - np.searchsorted(left, began, side="left")
+    return Schedule(Timing(latency, interval, pace), tuple(found), int(under_way.max()) + 1)
 
-    def run(pace: int) -> tuple[int, list[int]]:
-        ends = _finish(stages, beats, samples, pace)
-        return ends[0], [b - a for a, b in itertools.pairwise(ends)][samples // 2 :]
 
-    # A first sample is not delayed by those behind it, nor by the pace.
-    latency, intervals = run(0)
-    if len(set(intervals)) == 1:
-        return Timing(latency, intervals[0], 0)
-    low, high = 1, max(intervals)
-    while len(set(run(high)[1])) != 1:
-        low, high = high, 2 * high
-        if high > 8 * max(intervals):
-            raise RuntimeError(f"No steady state at pace {high}: intervals are {intervals}")
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if len(set(run(middle)[1])) == 1 else (middle, high)
-    return Timing(latency, run(high)[1][0], high)
-
-
-def _finish(
-    stages: Sequence[tuple[LinearSpec | ArgmaxSpec, int]], beats: int, samples: int, pace: int
-) -> list[int]:
-    """Cycles at which results end, counted from the first beat, for samples back to back."""
-    chain = [
-        _LinearTiming(spec, lanes) if isinstance(spec, LinearSpec) else _ArgmaxTiming(spec)
-        for spec, lanes in stages
-    ]
-    # The port has a skid buffer: its beat waits, or the source's passes through.
-    offered = beats * samples
-    passed = 0
-    waiting = False
-    ends: list[int] = []
-    wait = cycle = 0
-    while len(ends) < samples:
-        first = passed % beats == 0
-        there = waiting or bool(offered)
-        valids = [there and not (first and wait), *(stage.output.valid for stage in chain)]
-        if valids[-1] == LAST:
-            ends.append(cycle)
-        taken = True
-        # A stage's readiness hangs on its own state alone, so the chain can be walked from its end.
-        for number in reversed(range(len(chain))):
-            taken = chain[number].tick(bool(valids[number]), taken)
-        wait = pace - 1 if taken and first and pace else max(0, wait - 1)
-        passed += taken
-        if waiting:
-            waiting = not taken
-        elif offered:
-            offered -= 1
-            waiting = not taken
-        cycle += 1
-    return ends
+def _depths(spec: "NetworkSpec") -> list[int | None]:
+    """What every producer needs; None for the inputs of joins that wait for another."""
+    least = {"input": 2} | {stage.name: stage.least_depth for stage in spec.stages}
+    wires = list(spec.wires())
+    joins = {stage.name for stage in spec.stages if len(stage.inputs) > 1}
+    if not joins:
+        return [least[source] for source, _, _ in wires]
+    free = [None if target in joins else least[source] for source, target, _ in wires]
+    net = Net(spec, free, 0)
+    net.run(1)
+    depths: list[int | None] = [least[source] for source, _, _ in wires]
+    for join in joins:
+        inputs = [k for k, (_, target, _) in enumerate(wires) if target == join]
+        longest = max(inputs, key=lambda k: net.queues[k].pushed.at[0])
+        for k in inputs:
+            if k != longest:
+                depths[k] = None
+    return depths
