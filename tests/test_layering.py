@@ -16,11 +16,12 @@ ROWS = (
     {"spec"},
     {"model"},
     {"train", "gateware", "cost"},
+    {"formal"},
     {"flows", "explore", "host"},
     {"cli"},
 )
 RANK = {part: rank for rank, row in enumerate(ROWS) for part in row}
-AMARANTH = {"gateware", "flows", "host"}
+AMARANTH = {"gateware", "formal", "flows", "host"}
 # These run as programs of their own, and speak to whoever runs them.
 SCRIPTS = {"flows/objcache.py", "flows/cocotb_job.py"}
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lutgen import LutgenError, __version__
-from lutgen.cli import build, demo, doctor, infer, info, sim, train
+from lutgen.cli import build, demo, doctor, infer, info, prove, sim, train
 
 __all__ = ["entry", "main"]
 
@@ -18,6 +18,7 @@ COMMANDS = {
     "infer": infer,
     "build": build,
     "sim": sim,
+    "prove": prove,
     "info": info,
     "doctor": doctor,
     "demo": demo,

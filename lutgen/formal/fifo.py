@@ -86,9 +86,7 @@ class FifoProof(Proof):
             behind.eq(read_row + count),
             Assert(write_row == self._around(behind)),
             Assert(
-                implies(
-                    queue.there & first & (queue.ahead == 0), inside("first") == queue.value
-                )
+                implies(queue.there & first & (queue.ahead == 0), inside("first") == queue.value)
             ),
             Assert(
                 implies(

@@ -1,4 +1,4 @@
-"""What all proofs share: a top without reset, a look inside a part, a mark on one of many entries."""
+"""What all proofs share: a top without reset, a look inside a part, a mark on one entry of many."""
 
 from amaranth.hdl import Array, Assert, Assume, ClockDomain, Fragment, Module, Signal
 from amaranth.lib import wiring
@@ -132,8 +132,8 @@ class Marked:
 
 
 def stalls(m, stream, *, assume: bool = False, name: str):
-    """Claims, or assumes, that a stream's payload stays and its valid too until it is taken; gives a
-    mark of the cycles in which one waits.
+    """Claims, or assumes, that what a stream offers stays until it is taken; gives a mark of the
+    cycles in which something waits.
     """
     claim = Assume if assume else Assert
     payload = stream.p if isinstance(stream.p, Signal) else stream.p.as_value()

@@ -135,8 +135,7 @@ class IndexBufferProof(Proof):
             Assert(inside("group", "sequencer") == next_at),
             Assert(inside("tile", "sequencer") == next_tile),
             Assert(
-                inside("base", "sequencer")
-                == (next_tile * spec.groups + next_at) * spec.centroids
+                inside("base", "sequencer") == (next_tile * spec.groups + next_at) * spec.centroids
             ),
             Assert(inside("write_group") == group),
             Assert(full == rows - walked),
@@ -144,7 +143,9 @@ class IndexBufferProof(Proof):
             Assert(taken <= slots),
             Assert(buffer.space == (taken != slots)),
             Assert(implies(group != 0, under != 0)),
-            Assert(inside("write_slot") == (inside("read_slot") + full)[: len(inside("read_slot"))]),
+            Assert(
+                inside("write_slot") == (inside("read_slot") + full)[: len(inside("read_slot"))]
+            ),
             # A row whose walk has begun is there until it is over.
             Assert(implies((next_at != 0) | (next_tile != 0), full != 0)),
         ]

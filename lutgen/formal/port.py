@@ -2,7 +2,7 @@
 come out.
 """
 
-from amaranth.hdl import Assert, Assume, Mux, Signal
+from amaranth.hdl import Assert, Assume, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -32,8 +32,6 @@ class Ports(wiring.Component):
         )
 
     def elaborate(self, platform):
-        from amaranth.hdl import Module
-
         m = Module()
         m.submodules.check = check = self.check
         m.submodules.gate = gate = self.gate

@@ -85,7 +85,9 @@ class LedgerProof(Proof):
             # A pixel takes the place of the one that a ring's capacity lies before it.
             Assert(implies(self.reserve, begun - ring.capacity < Array(keep)[window])),
             # Progress: who waits for a window may write on.
-            Assert(implies((begun == written) & ~ledger.ready & ~inside("release").any(), ledger.space)),
+            Assert(
+                implies((begun == written) & ~ledger.ready & ~inside("release").any(), ledger.space)
+            ),
         ]
         self._states(m, inside, begun, written, window)
 

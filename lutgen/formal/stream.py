@@ -130,7 +130,7 @@ class RegrouperProof(Proof):
         ]
 
     def _states(self, m, inside, waits, beat, number, chosen, at_part, at_rest, at_group, want):
-        """Which states can come about: both sides have gone as far, and what was gathered is kept."""
+        """Which states can come about: both sides are as far, and what was gathered is kept."""
         spec = self.spec
         i_part, o_part = inside("i_part"), inside("o_part")
         done = Signal(range(spec.beats * spec.i_parts + 1))

@@ -1,0 +1,152 @@
+"""All proofs, part by part."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lutgen.formal.fifo import FifoProof
+from lutgen.formal.harness import Proof
+from lutgen.formal.index_buffer import IndexBufferProof
+from lutgen.formal.port import PortProof
+from lutgen.formal.ring import LedgerProof
+from lutgen.formal.stream import RegrouperProof
+from lutgen.numeric import Format, Grid
+from lutgen.spec.fifo import FifoSpec
+from lutgen.spec.linear import LinearSpec
+from lutgen.spec.ring import RingSpec
+from lutgen.spec.stream import RegrouperSpec
+from lutgen.spec.window import WindowSpec
+
+__all__ = ["CASES", "CLAIMS", "Case", "small_layer"]
+
+CLAIMS = {
+    "fifo": "no loss, no doubling, order; offers hold while stalled; space is exact; progress",
+    "regrouper": "no loss, no doubling, order, zeros after the last item; progress",
+    "index_buffer": "rows walked once each and unspoilt; results only with space; progress",
+    "ledger": "ready windows are there; needed pixels are never overwritten; progress",
+    "port": "whole samples go on; results of good frames only, once, in order; exact accounts",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One proof.
+
+    Parameters
+    ----------
+    part : str
+        A key of `CLAIMS`.
+    shape : str
+        Which shape of the part it is about.
+    make : callable() -> Proof
+    quick : bool
+        Whether the test suite runs it; the rest is for ``lutgen prove``.
+    """
+
+    part: str
+    shape: str
+    make: Callable[[], Proof]
+    quick: bool = False
+
+    @property
+    def name(self) -> str:
+        """Part and shape."""
+        return f"{self.part} {self.shape}"
+
+
+def small_layer(inputs: int, outputs: int, **changes) -> LinearSpec:
+    """A lookup layer with small indices."""
+    fields = {
+        "in_features": inputs,
+        "out_features": outputs,
+        "element": Format(4, False),
+        "subvec": 1,
+        "centroids": 3,
+        "metric": "l1",
+        "grid": Grid("int", 4),
+        "acc": Format(12, True),
+        "shift": 0,
+        "output": None,
+    }
+    return LinearSpec(**{**fields, **changes})
+
+
+def _fifos():
+    for depth in (1, 2, 3, 4, 5, 6, 9, 12):
+        yield Case(
+            "fifo",
+            f"depth={depth} {'memory' if FifoSpec(2, depth).in_memory else 'registers'}",
+            lambda depth=depth: FifoProof(FifoSpec(2, depth)),
+            depth in (2, 5),
+        )
+
+
+def _regroupers():
+    shapes = [(1, 1, 1), (3, 3, 8), (3, 5, 2), (7, 1, 4), (7, 4, 1), (8, 4, 4), (10, 3, 4)]
+    shapes += [(9, 6, 4), (12, 4, 6), (7, 1, 4, 3), (9, 6, 4, 2)]
+    for shape in shapes:
+        items, i_items, o_items, *hold = shape
+        yield Case(
+            "regrouper",
+            f"items={items} {i_items}->{o_items}{' registered' if hold else ''}",
+            lambda shape=shape: RegrouperProof(RegrouperSpec(*shape)),
+            shape == (9, 6, 4, 2),
+        )
+
+
+def _index_buffers():
+    layers = [
+        small_layer(3, 2),
+        small_layer(2, 3),
+        small_layer(1, 2),
+        small_layer(4, 3, fan_in=2, lanes=2),
+        small_layer(2, 2, metric="digit", centroids=4),
+    ]
+    for spec in layers:
+        yield Case(
+            "index_buffer",
+            f"groups={spec.groups} tiles={spec.tiles} slots={spec.index_slots}"
+            f"{' digit' if spec.metric == 'digit' else ''}",
+            lambda spec=spec: IndexBufferProof(spec),
+            spec is layers[0],
+        )
+
+
+def _ledgers():
+    windows = [
+        WindowSpec(3, 3, (2, 2), (1, 1)),
+        WindowSpec(4, 4, (3, 3), (1, 1), (1, 1, 1, 1)),
+        WindowSpec(5, 3, (3, 3), (2, 2), (1, 1, 1, 1)),
+        WindowSpec(5, 4, (1, 1), (2, 2)),
+        WindowSpec(6, 5, (2, 2), (3, 3)),
+        WindowSpec(1, 1, (3, 3), (1, 1), (1, 1, 1, 1)),
+        WindowSpec(4, 4, (4, 4), (1, 1)),
+        WindowSpec(3, 4, (3, 2), (1, 3), (2, 1, 0, 1)),
+    ]
+    for window in windows:
+        for rows in sorted({RingSpec.least_rows(window), RingSpec.ample_rows(window)}):
+            kernel, stride, pad = (
+                ",".join(map(str, each)) for each in (window.kernel, window.stride, window.pad)
+            )
+            yield Case(
+                "ledger",
+                f"image={window.height}x{window.width} kernel={kernel} stride={stride} "
+                f"pad={pad} rows={rows}",
+                lambda window=window, rows=rows: LedgerProof(RingSpec(window, 1, rows)),
+                window is windows[1] and rows == 3,
+            )
+
+
+def _ports():
+    shapes = [(1, 1, 1, 0), (1, 1, 3, 0), (2, 1, 2, 0), (3, 2, 2, 0), (4, 1, 4, 0)]
+    shapes += [(3, 1, 3, 5), (2, 3, 1, 2), (1, 2, 2, 3)]
+    for shape in shapes:
+        beats, results, samples, pace = shape
+        yield Case(
+            "port",
+            f"beats={beats} results={results} samples={samples} pace={pace}",
+            lambda shape=shape: PortProof(*shape),
+            shape == (3, 1, 3, 5),
+        )
+
+
+CASES = (*_fifos(), *_regroupers(), *_index_buffers(), *_ledgers(), *_ports())

@@ -1,0 +1,194 @@
+"""Proofs of the stream parts: a few hold, and each fails where the part has a mistake in it."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from amaranth.hdl import Assert
+
+from lutgen.cli.main import main
+from lutgen.errors import LutgenError
+from lutgen.flows import prove
+from lutgen.formal.catalog import CASES, CLAIMS, small_layer
+from lutgen.formal.fifo import FifoProof
+from lutgen.formal.harness import Proof
+from lutgen.formal.index_buffer import IndexBufferProof
+from lutgen.formal.port import PortProof
+from lutgen.formal.ring import LedgerProof
+from lutgen.formal.stream import RegrouperProof
+from lutgen.gateware.fifo import Fifo
+from lutgen.gateware.index_buffer import IndexBuffer
+from lutgen.gateware.port import FrameCheck, Gate
+from lutgen.gateware.ring import Ledger
+from lutgen.gateware.stream import Regrouper
+from lutgen.spec.fifo import FifoSpec
+from lutgen.spec.ring import RingSpec
+from lutgen.spec.stream import RegrouperSpec
+from lutgen.spec.window import WindowSpec
+
+STEPS = 12  # cycles after a reset within which every mistake below shows
+
+
+@pytest.fixture
+def _sby():
+    """Skips where the programs are absent."""
+    try:
+        prove.find_sby()
+    except LutgenError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.usefixtures("_sby")
+@pytest.mark.parametrize("case", [c for c in CASES if c.quick], ids=lambda c: c.name)
+def test_quick_proofs(case):
+    outcome = prove.prove(case.make())
+    assert (outcome.status, outcome.failed) == ("proven", ())
+
+
+def late(part, statement):
+    """The part, with a last assignment that overrides an earlier one."""
+
+    class Mistaken(part):
+        def elaborate(self, platform):
+            m = super().elaborate(platform)
+            m.d.comb += statement(self)
+            return m
+
+    return Mistaken
+
+
+class Deeper(Fifo):
+    """Accounts for one entry more than there is."""
+
+    def _account(self, m, pop):
+        spec = self.spec
+        self.spec = replace(spec, depth=spec.depth + 1)
+        super()._account(m, pop)
+        self.spec = spec
+
+
+class Swapping(Fifo):
+    """Lets what comes in overtake what stands in the memory."""
+
+    def _memory(self, m, pop):
+        super()._memory(m, pop)
+        m.d.comb += self.o.p.eq(self.i.p)
+
+
+@dataclass(frozen=True)
+class Shortened(RegrouperSpec):
+    """Takes the last group for shorter than it is."""
+
+    @property
+    def last_items(self):
+        return super().last_items - 1
+
+
+def regrouper(*shape):
+    return RegrouperProof(RegrouperSpec(*shape), lambda _, bits: Regrouper(Shortened(*shape), bits))
+
+
+def ledger(make):
+    window = WindowSpec(3, 3, (2, 2), (1, 1))
+    return LedgerProof(RingSpec(window, 1, 2), make)
+
+
+def another_ring(**changes):
+    return lambda ring: Ledger(replace(ring, **changes))
+
+
+LAYER = small_layer(2, 2)
+MISTAKES = {
+    "queue in memory: space one entry too late": lambda: FifoProof(FifoSpec(2, 5), Deeper),
+    "queue in memory: order": lambda: FifoProof(FifoSpec(2, 5), Swapping),
+    "regrouper: an item lost": lambda: regrouper(3, 1, 2),
+    "index buffer: a row too many": lambda: IndexBufferProof(
+        LAYER, late(IndexBuffer, lambda part: part.space.eq(1))
+    ),
+    "index buffer: results without space": lambda: IndexBufferProof(
+        LAYER, late(IndexBuffer, lambda part: part.o_reserve.eq(1))
+    ),
+    "ledger: a row more than there is": lambda: ledger(another_ring(rows=3)),
+    "ledger: windows too early": lambda: ledger(
+        another_ring(window=WindowSpec(3, 3, (1, 2), (1, 1)))
+    ),
+    "frames: all are good": lambda: PortProof(
+        2, 1, 2, check=late(FrameCheck, lambda part: part.good.eq(1))
+    ),
+    "results: broken ones come out": lambda: PortProof(
+        2, 1, 2, gate=late(Gate, lambda part: part.o.valid.eq(part.i.valid))
+    ),
+    "results: more than there is room for": lambda: PortProof(
+        1, 1, 2, gate=lambda layout, beats, samples: Gate(layout, beats, samples + 1)
+    ),
+}
+
+
+@pytest.mark.usefixtures("_sby")
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_proofs_find_mistakes(mistake):
+    outcome = prove.prove(MISTAKES[mistake](), depth=STEPS)
+    assert outcome.status == "refuted"
+    assert outcome.failed
+    assert all("lutgen/formal/" in place for place in outcome.failed)
+
+
+class Nothing(Proof):
+    """Claims nothing."""
+
+    def __init__(self):
+        super().__init__({})
+
+    def build(self, m):
+        pass
+
+
+class Wrong(Proof):
+    """Claims that an input is low."""
+
+    def __init__(self):
+        super().__init__({"high": 1})
+
+    def build(self, m):
+        m.d.comb += Assert(~self.high)
+
+
+@pytest.mark.usefixtures("_sby")
+def test_a_proof_of_nothing_is_none(tmp_path):
+    with pytest.raises(LutgenError, match=r"^Nothing: has no assertion, so nothing is proven$"):
+        prove.prove(Nothing())
+    outcome = prove.prove(Wrong(), keep=tmp_path / "kept")
+    assert outcome.status == "refuted"
+    assert outcome.failed[0].startswith(__file__)
+    assert (tmp_path / "kept/proof/engine_0/trace.vcd").is_file()
+
+
+@pytest.mark.usefixtures("_sby")
+def test_command(capsys):
+    assert main(["prove", "fifo", "--quick", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["ok"] is True
+    assert [proof["status"] for proof in said["proofs"]] == ["proven", "proven"]
+
+
+def test_command_names_the_parts(capsys):
+    assert main(["prove", "queue"]) == 2
+    assert capsys.readouterr().err == (
+        "lutgen: error: argument PART: must be one of fifo, regrouper, index_buffer, ledger, port, "
+        "not 'queue'\n"
+    )
+
+
+def test_missing_programs_are_named(monkeypatch):
+    monkeypatch.setattr(prove.tools, "which", lambda program: None)
+    with pytest.raises(LutgenError) as caught:
+        prove.find_sby()
+    assert str(caught.value) == "yowasp-sby is not installed; run: pip install 'lutgen[formal]'"
+
+
+def test_every_part_has_quick_proofs():
+    assert {case.part for case in CASES if case.quick} == set(CLAIMS)
+    assert len({case.name for case in CASES}) == len(CASES)
+    note = Path(__file__).parents[1] / "docs/design/0004-streams.md"
+    assert all(part in note.read_text(encoding="utf-8") for part in CLAIMS)
