@@ -49,8 +49,9 @@ def from_bytes(raw: NDArray[np.uint8], elements: int, lane_bits: int, signed: bo
     each read as a whole lane.
     """
     lane_bytes = lane_bits // 8
-    lane = raw.reshape(len(raw), -1, lane_bytes)[:, :elements]
-    wide = np.zeros((len(raw), elements, 8), dtype=np.uint8)
+    samples, beats, size = raw.shape
+    lane = raw.reshape(samples, beats * size // lane_bytes, lane_bytes)[:, :elements]
+    wide = np.zeros((samples, elements, 8), dtype=np.uint8)
     wide[..., :lane_bytes] = lane
     values = wide.view("<i8")[..., 0].astype(np.int64)
     spare = 64 - lane_bits

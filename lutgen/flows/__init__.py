@@ -4,6 +4,11 @@ from lutgen.flows.report import CoreReport, LayerReport, SimReport
 from lutgen.flows.simulate import Job, side_by_side, simulate, simulate_batch
 
 __all__ = [
-    *("CoreReport", "Job", "LayerReport", "SimReport"),
-    *("side_by_side", "simulate", "simulate_batch"),
+    "CoreReport",
+    "Job",
+    "LayerReport",
+    "SimReport",
+    "side_by_side",
+    "simulate",
+    "simulate_batch",
 ]

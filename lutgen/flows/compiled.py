@@ -70,7 +70,7 @@ class Play:
             self._faults(late=False)
             self._faults(late=True)
         # Filled in by `judge`.
-        self._words = np.zeros(0, dtype=np.uint8)
+        self._words = np.zeros((0, 1), dtype=np.uint8)
         self._taken = 0
 
     @property
@@ -253,8 +253,8 @@ class Play:
         self._words = np.frombuffer(words, dtype=np.uint8).reshape(-1, size)
         by_step: dict[int, list[list[str]]] = {}
         for line in result.splitlines():
-            number, *rest = line.split()
-            by_step.setdefault(int(number), []).append(rest)
+            words_of_line = line.split()
+            by_step.setdefault(int(words_of_line[0]), []).append(words_of_line[1:])
         end = by_step.pop(max(by_step))[-1]
         for number, step in enumerate(self.steps):
             # What follows a pass that went wrong says nothing new.
@@ -289,9 +289,7 @@ class Play:
             elif what == "idle":
                 self.report.fail(f"{segment}: nothing came for {rest[1]} cycles")
 
-    def _results(
-        self, board: Any, frames: Sequence[tuple[int, int]], order: Sequence[int]
-    ) -> None:
+    def _results(self, board: Any, frames: Sequence[tuple[int, int]], order: Sequence[int]) -> None:
         output, expected = self._contract["output"], self._vectors["expected"]
         beats = np.array([count for count, _ in frames], dtype=np.int64)
         starts = self._taken + np.cumsum(beats) - beats
@@ -299,7 +297,7 @@ class Play:
         whole = np.flatnonzero(beats == output["beats"])
         rows = self._words[(starts[whole, None] + np.arange(output["beats"])).reshape(-1)]
         got = scoreboard().from_bytes(
-            rows.reshape(len(whole), output["beats"], -1),
+            rows.reshape(len(whole), output["beats"], self._words.shape[1]),
             *(output[key] for key in ("elements", "lane_bits", "signed")),
         )
         elements = dict(zip(whole.tolist(), got, strict=True))

@@ -59,7 +59,9 @@ class Layers:
     def reports(self) -> tuple[LayerReport, ...]:
         """What has been compared so far, in the order of the network."""
         rows = zip(self._taps, self._words, self._wrong, self._first, strict=True)
-        return tuple(LayerReport(tap["name"], *rest) for tap, *rest in rows)
+        return tuple(
+            LayerReport(tap["name"], words, wrong, first) for tap, words, wrong, first in rows
+        )
 
     def begin(self, lines: list[list[str]]) -> None:
         """A pass begins; the taps have shown so many beats before."""
@@ -88,7 +90,7 @@ class Layers:
     ) -> None:
         tap = self._taps[number]
         whole = min(len(raw) // tap["beats"], len(order))
-        frames = raw[: whole * tap["beats"]].reshape(whole, tap["beats"], -1)
+        frames = raw[: whole * tap["beats"]].reshape(whole, tap["beats"], raw.shape[1])
         got = scoreboard().from_bytes(frames, tap["elements"], tap["lane_bits"], tap["signed"])
         want = self._golden[tap["name"]][list(order[:whole])]
         self._words[number] += got.size

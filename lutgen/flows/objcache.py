@@ -1,9 +1,9 @@
 """Compiles through a cache: a prefix of compiler commands for the Makefile variable OBJCACHE.
 
 Nearly all the time of a small Verilator build goes into Verilator's own run-time library, the same
-for every design; so is the harness of `lutgen.flows.compiled`. Their objects are kept by a hash of
-the compiler's version, the arguments and the whole content of the source folder. Everything else is compiled as if this script were not there. It
-runs on its own, outside the package.
+for every design; so is the harness of `lutgen.flows.harness`. Their objects are kept by a hash of
+the compiler's version, the arguments and the whole content of the source folder. Everything else is
+compiled as if this script were not there. It runs on its own, outside the package.
 """
 
 import hashlib

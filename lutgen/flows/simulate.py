@@ -159,7 +159,7 @@ def simulate_batch(
     if driver == "compiled":
         text, files = contents.split(verilog)
         cores = [(job.prefix, job.contract) for job in jobs]
-        built, cached = harness.build(text, top, cores, waves and waves.suffix[1:])
+        built, cached = harness.build(text, top, cores, None if waves is None else waves.suffix[1:])
     else:
         built, cached = simbuild.build(verilog, top, simulator)
     middle = time.perf_counter()
