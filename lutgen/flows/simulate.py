@@ -234,19 +234,25 @@ def side_by_side(top: str, cores: Sequence[tuple[str, Mapping[str, Any]]]) -> st
     return "\n".join([*(verilog for verilog, _ in cores), text])
 
 
+def default_timing_samples(contracts: Sequence[Mapping[str, Any]]) -> int:
+    """Samples of the pass without stalls: every stage may hold a few of them before the slowest one
+    sets the pace.
+    """
+    return 8 + 4 * max(len(contract["stages"]) for contract in contracts)
+
+
 def _plan(
     jobs: Sequence[Job], gaps: float, seed: int, faults: bool, timing_samples: int | None
 ) -> dict[str, Any]:
-    if timing_samples is None:
-        # Every stage may hold a few samples before the slowest one sets the pace.
-        timing_samples = 8 + 4 * max(len(job.contract["stages"]) for job in jobs)
+    count = default_timing_samples([job.contract for job in jobs])
+    count = count if timing_samples is None else timing_samples
     passes: list[dict[str, Any]] = []
-    if gaps or not timing_samples:
+    if gaps or not count:
         passes.append({"name": "gaps", "gaps": gaps})
     else:
         passes.append({"name": "all", "gaps": 0})
-    if timing_samples:
-        passes.append({"name": "timing", "gaps": 0, "samples": timing_samples})
+    if count:
+        passes.append({"name": "timing", "gaps": 0, "samples": count})
     return {
         "format": "lutgen-bench",
         "version": 1,
