@@ -138,7 +138,8 @@ def _member(name: str) -> str:
 
 
 def _trace_options(waves: str) -> list[str]:
-    return ["--trace-vcd" if waves == "vcd" else "--trace-fst", "--no-trace-top"]
+    form = "--trace-vcd" if waves == "vcd" else "--trace-fst"
+    return [form, "--no-trace-top", "--timescale", "1ns/1ns"]
 
 
 def _check_libraries() -> None:
