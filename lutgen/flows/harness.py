@@ -139,7 +139,7 @@ def _member(name: str) -> str:
 
 def _trace_options(waves: str) -> list[str]:
     form = "--trace-vcd" if waves == "vcd" else "--trace-fst"
-    return [form, "--no-trace-top", "--timescale", "1ns/1ns"]
+    return [form, "--no-trace-top"]
 
 
 def _check_libraries() -> None:
