@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 
-def pack_beats(
+def to_bytes(
     values: Ints, lanes: int, lane_bits: int, rng: np.random.Generator | None = None, bits: int = 0
-) -> list[list[int]]:
+) -> NDArray[np.uint8]:
     """Beats of samples: each element in its own lane, sign- or zero-extended, lowest lane first.
 
     Parameters
@@ -27,8 +27,8 @@ def pack_beats(
 
     Returns
     -------
-    list of list of int
-        For each sample, its beats as unsigned integers.
+    uint8 ``[sample, beat, byte]``
+        Lowest byte first.
     """
     samples, elements = values.shape
     beats = -(-elements // lanes)
@@ -41,19 +41,36 @@ def pack_beats(
         mask[:, :elements] = (1 << bits) - 1
         lane = (lane & mask) | (noise & ~mask)
     raw = lane.view(np.uint8).reshape(samples, beats, lanes, 8)[..., :lane_bytes]
+    return np.ascontiguousarray(raw).reshape(samples, beats, lanes * lane_bytes)
+
+
+def from_bytes(raw: NDArray[np.uint8], elements: int, lane_bits: int, signed: bool) -> Ints:
+    """The elements ``[sample, element]`` of the bytes of whole frames ``[sample, beat, byte]``,
+    each read as a whole lane.
+    """
+    lane_bytes = lane_bits // 8
+    samples, beats, size = raw.shape
+    lane = raw.reshape(samples, beats * size // lane_bytes, lane_bytes)[:, :elements]
+    wide = np.zeros((samples, elements, 8), dtype=np.uint8)
+    wide[..., :lane_bytes] = lane
+    values = wide.view("<i8")[..., 0].astype(np.int64)
+    spare = 64 - lane_bits
+    return (values << spare) >> spare if signed else values
+
+
+def pack_beats(
+    values: Ints, lanes: int, lane_bits: int, rng: np.random.Generator | None = None, bits: int = 0
+) -> list[list[int]]:
+    """For each sample, the beats of `to_bytes` as unsigned integers."""
+    raw = to_bytes(values, lanes, lane_bits, rng, bits)
     return [[int.from_bytes(beat.tobytes(), "little") for beat in sample] for sample in raw]
 
 
-def unpack_beats(beats: list[int], elements: int, lanes: int, lane_bits: int) -> Ints:
-    """The elements of one frame's beats, read as two's complement of a whole lane."""
-    lane_bytes = lane_bits // 8
-    raw = b"".join(int(beat).to_bytes(lanes * lane_bytes, "little") for beat in beats)
-    lane = np.frombuffer(raw, dtype=np.uint8).reshape(-1, lane_bytes)[:elements]
-    wide = np.zeros((len(lane), 8), dtype=np.uint8)
-    wide[:, :lane_bytes] = lane
-    values = wide.view("<i8")[:, 0].astype(np.int64)
-    spare = 64 - lane_bits
-    return (values << spare) >> spare
+def unpack_beats(beats: list[int], elements: int, lanes: int, lane_bits: int, signed: bool) -> Ints:
+    """The elements of one frame's beats; see `from_bytes`."""
+    raw = b"".join(int(beat).to_bytes(lanes * lane_bits // 8, "little") for beat in beats)
+    frame = np.frombuffer(raw, dtype=np.uint8).reshape(1, len(beats), -1)
+    return from_bytes(frame, elements, lane_bits, signed)[0]
 
 
 @dataclass
@@ -121,19 +138,25 @@ class Scoreboard:
         """Checks one frame against ``expected``, an int64 array ``[element]`` of the vectors'
         ``sample``.
         """
+        got = None
+        output = self._output
+        if len(beats) == output["beats"]:
+            got = unpack_beats(
+                beats, *(output[key] for key in ("elements", "lanes", "lane_bits", "signed"))
+            )
+        self.result(len(beats), got, expected, sample)
+
+    def result(self, beats: int, got: Ints | None, expected: Ints, sample: int) -> None:
+        """Checks a frame of so many beats, with the elements ``got`` if the number is right."""
         number = self._seen
         self._seen += 1
         self._report.samples += 1
-        output = self._output
-        if len(beats) != output["beats"]:
+        if beats != self._output["beats"] or got is None:
             self._report.fail(
                 f"{self._step}: result {number} (sample {sample}): "
-                f"tlast came on beat {len(beats)}, must be on beat {output['beats']}"
+                f"tlast came on beat {beats}, must be on beat {self._output['beats']}"
             )
             return
-        got = unpack_beats(beats, output["elements"], output["lanes"], output["lane_bits"])
-        if not output["signed"] and output["lane_bits"] < 64:
-            got = got & ((1 << output["lane_bits"]) - 1)
         self._report.words += len(got)
         wrong = np.flatnonzero(got != expected)
         self._report.mismatches += len(wrong)

@@ -27,7 +27,7 @@ BUGS = {
 }
 
 
-def batch(simulator):
+def batch(simulator, driver="cocotb"):
     """The right core, all wrong ones and a loadable one, side by side."""
     cores = [toy.variant("good"), toy.variant("loads", loadable=True)]
     cores += [toy.variant(f"bug{bug}", bug=bug) for bug in BUGS]
@@ -44,7 +44,9 @@ def batch(simulator):
         for _, contract in cores
     ]
     text = side_by_side("all_cores", cores)
-    report = simulate_batch(text, "all_cores", jobs, simulator=simulator, seed=3, faults=True)
+    report = simulate_batch(
+        text, "all_cores", jobs, simulator=simulator, seed=3, faults=True, driver=driver
+    )
     return {core.prefix.rstrip("_"): core for core in report.cores}
 
 
@@ -66,7 +68,16 @@ def by_verilator():
     return batch("verilator")
 
 
-@pytest.mark.parametrize("which", ["by_verilator", "by_icarus"])
+@pytest.fixture(scope="module")
+def by_compiled():
+    try:
+        tools.find_verilator()
+    except LutgenError as error:
+        pytest.skip(str(error))
+    return batch("verilator", "compiled")
+
+
+@pytest.mark.parametrize("which", ["by_verilator", "by_icarus", "by_compiled"])
 def test_batch(which, request):
     cores = request.getfixturevalue(which)
     for name in ("good", "loads"):
@@ -89,8 +100,9 @@ def test_both_simulators_agree(by_verilator, by_icarus):
     assert by_verilator == by_icarus
 
 
-def test_first_mismatch(by_verilator):
-    core = by_verilator["bug1"]
+@pytest.mark.parametrize("which", ["by_verilator", "by_compiled"])
+def test_first_mismatch(which, request):
+    core = request.getfixturevalue(which)["bug1"]
     first = core.first_mismatch
     inputs, expected = toy.vectors(40)
     sums = inputs.sum(axis=1)

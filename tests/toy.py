@@ -2,6 +2,7 @@
 random convolutional networks.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,18 @@ def vectors(
     """Random inputs and what the core without a bug answers."""
     x = np.random.default_rng(seed).integers(0, 256, (samples, 5))
     return x, x.sum(axis=1)[:, None] * np.arange(1, 4) - offset
+
+
+def spoil(verilog: str) -> str:
+    """A core's text with all bits flipped in every row of the last memory that has several, a
+    table; requantised outputs hide smaller changes.
+    """
+    at = verilog.rindex("\nmodule ", 0, verilog.rindex("rows[1] = "))
+
+    def flip(row: re.Match[str]) -> str:
+        return f"{row[1]}{row[2]}'h{int(row[3], 16) ^ ((1 << int(row[2])) - 1):x};"
+
+    return verilog[:at] + re.sub(r"(rows\[\d+\] = )(\d+)'h([0-9a-f]+);", flip, verilog[at:])
 
 
 METRICS = ("l1", "l2", "chebyshev", "digit")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lutgen.cli import common
 from lutgen.errors import LutgenError
-from lutgen.files import check_writable
+from lutgen.files import check_writable, write_text
 
 if TYPE_CHECKING:
     from lutgen.gateware.build import Core
@@ -41,6 +41,19 @@ def add(subparsers: Any) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT.v")
     common.add_folds(parser)
     common.add_layers(parser)
+    group = parser.add_argument_group("a test bench beside the core, for any simulator")
+    group.add_argument(
+        "--testbench",
+        type=common.integer(1),
+        metavar="N",
+        help="write OUT_tb.v, plain Verilog that checks the core on N samples",
+    )
+    group.add_argument(
+        "--data", metavar="D.npz", help="its samples: x_test of a file, or digits (default: random)"
+    )
+    group.add_argument(
+        "--seed", type=common.integer(0), metavar="N", help="of random samples and stalls (0)"
+    )
     group = parser.add_argument_group("a core without a model")
     one = common.integer(1)
     group.add_argument("--codebooks", type=one, metavar="N", help="sub-vectors of an input row")
@@ -66,15 +79,22 @@ def run(args: argparse.Namespace) -> int:
     inputs = [] if args.model is None else [args.model]
     check_writable(target, inputs=inputs)
     check_writable(target.with_suffix(".json"), inputs=inputs)
+    bench = target.with_name(f"{target.stem}_tb.v")
+    check_bench(args, bench, inputs)
     start = time.perf_counter()
     core = make(args)
-    paths = core.write(target)
+    text = bench_text(core, args, bench) if args.testbench else None
+    paths: tuple[Path, ...] = core.write(target)
+    if text is not None:
+        write_text(bench, text)
+        paths = (*paths, bench)
     seconds = time.perf_counter() - start
     if args.json:
         common.print_json(
             {
                 "verilog": str(paths[0]),
                 "contract": str(paths[1]),
+                **({"testbench": str(bench)} if text is not None else {}),
                 "seconds": round(seconds, 3),
                 **{key: core.contract[key] for key in ("name", "model", "latency", "interval")},
                 **{key: core.contract[key] for key in ("stages", "resources")},
@@ -82,8 +102,43 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0
     common.print_core(core.contract)
-    print(f"wrote     {paths[0]}, {paths[1]} in {seconds:.1f} s")
+    print(f"wrote     {', '.join(map(str, paths))} in {seconds:.1f} s")
     return 0
+
+
+def check_bench(args: argparse.Namespace, bench: Path, inputs: list[str]) -> None:
+    """Complains of options for a test bench that is not to be written, or can't be."""
+    if args.testbench is not None:
+        if args.model is None and args.data is not None:
+            raise LutgenError("argument --data: goes with a MODEL.lut; random tables need none")
+        check_writable(bench, inputs=inputs)
+        return
+    for option, value in (("--data", args.data), ("--seed", args.seed)):
+        if value is not None:
+            raise LutgenError(f"argument {option}: goes with --testbench N")
+
+
+def bench_text(core: "Core", args: argparse.Namespace, bench: Path) -> str:
+    """The test bench of a core, with samples as `lutgen sim` takes them."""
+    from lutgen.cli.cases import loadable_case, model_case
+    from lutgen.flows.testbench import render
+    from lutgen.model import load
+
+    seed = args.seed or 0
+    if args.model is not None:
+        case = model_case(load(args.model), core, args.data, args.testbench, seed)
+    else:
+        path = args.output.with_suffix(".json")
+        case = loadable_case(core.verilog, core.contract, path, args.testbench, seed)
+    return render(
+        core.contract,
+        case.inputs,
+        case.expected,
+        load_words=case.load_words,
+        seed=seed,
+        core_file=args.output.name,
+        bench_file=bench.name,
+    )
 
 
 def make(args: argparse.Namespace) -> "Core":

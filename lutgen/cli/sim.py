@@ -1,37 +1,26 @@
 """``lutgen sim``: a core against golden inference, in a Verilog simulator."""
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lutgen.cli import common
+from lutgen.cli.cases import Case, check_built, loadable_case, model_case
 from lutgen.errors import LutgenError
-from lutgen.files import reason
-from lutgen.numeric import Format
+from lutgen.files import check_writable, reason
 
 if TYPE_CHECKING:
-    from lutgen.flows import SimReport
+    from lutgen.flows import LayerReport, SimReport
     from lutgen.gateware.build import Core
     from lutgen.model import Model
-    from lutgen.spec.network import NetworkSpec
 
 __all__ = ["add", "run"]
 
 
-@dataclass(frozen=True)
-class Case:
-    """A core and what it must answer."""
-
-    verilog: str
-    contract: dict[str, Any]
-    inputs: NDArray[np.int64]
-    expected: NDArray[np.int64]
-    load_words: NDArray[np.uint32] | None
-    source: str
+# What cocotb plays on a small core, cycles in a second; when it would take longer than so many
+# seconds, the compiled driver is worth its build.
+COCOTB_SPEED = 15_000
+PATIENCE = 120.0
 
 
 def add(subparsers: Any) -> None:
@@ -57,6 +46,28 @@ def add(subparsers: Any) -> None:
     )
     parser.add_argument("--faults", action="store_true", help="also send frames of a wrong length")
     parser.add_argument(
+        "--timing-samples",
+        type=common.integer(0),
+        metavar="N",
+        help="samples of the pass without stalls (default: 8 and 4 a stage; 0 leaves it out)",
+    )
+    group = parser.add_argument_group("what plays the streams")
+    group.add_argument(
+        "--driver",
+        choices=("cocotb", "compiled"),
+        help="cocotb, or C++ for Verilator, which is far faster (default: cocotb, unless it would "
+        "take minutes)",
+    )
+    group.add_argument(
+        "--layers",
+        action="store_true",
+        help="compare what every layer gives, and name the first that differs (compiled driver)",
+    )
+    group.add_argument(
+        "--vcd", type=Path, metavar="FILE", help="write the waves of the run (compiled driver)"
+    )
+    group.add_argument("--fst", type=Path, metavar="FILE", help="the same, in a smaller format")
+    parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep plan, vectors, log and result there"
     )
     common.add_simulation(parser)
@@ -67,8 +78,10 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Simulates and prints."""
+    waves = wave_file(args)
+    check_driver(args, waves)
     case = prepare(args)
-    report = simulate(case, args)
+    report = simulate(case, args, waves)
     if args.json:
         common.print_json(
             {"name": case.contract["name"], "samples": len(case.inputs), **report.data()}
@@ -93,6 +106,8 @@ def prepare(args: argparse.Namespace) -> Case:
     if args.model is None:
         if args.data is not None:
             raise LutgenError("argument --data: goes with a MODEL.lut; random tables need none")
+        if args.layers:
+            raise LutgenError("argument --layers: goes with a MODEL.lut, which has them")
         return loadable_case(*built_core(args.core), args.core, args.samples or 50, args.seed)
     from lutgen.model import load
 
@@ -103,12 +118,66 @@ def prepare(args: argparse.Namespace) -> Case:
         from lutgen.gateware.build import build
 
         layers = common.layer_folds(args.layer)
-        folds = common.fold_kwargs(args)
+        options = common.fold_kwargs(args)
+        if args.layers:
+            options["taps"] = True
         with common.as_errors():
-            core = build(model, **folds, layers=layers, loadable=args.loadable)
+            core = build(model, **options, layers=layers, loadable=args.loadable)
     else:
         core = core_of(model, args.model, *built_core(args.core), args.core)
+        if args.layers and not core.contract.get("taps"):
+            raise LutgenError(
+                f"{args.core}, field 'taps': is missing: the core shows no inner streams; leave "
+                "--core out, and lutgen builds one that does"
+            )
     return model_case(model, core, args.data, args.samples, args.seed)
+
+
+def wave_file(args: argparse.Namespace) -> Path | None:
+    """Where waves go, once it is sure that they can."""
+    if args.vcd is not None and args.fst is not None:
+        raise LutgenError("argument --fst: not allowed with --vcd; one format a run")
+    for form in ("vcd", "fst"):
+        path: Path | None = getattr(args, form)
+        if path is not None:
+            if path.suffix != f".{form}":
+                raise LutgenError(f"argument --{form}: the name must end in .{form}, not {path}")
+            check_writable(path, inputs=[p for p in (args.model, args.core) if p is not None])
+            return path
+    return None
+
+
+def check_driver(args: argparse.Namespace, waves: Path | None) -> None:
+    """Complains of options that go with the compiled driver only."""
+    for option, given in (("--layers", args.layers), ("waves", waves is not None)):
+        name = f"--{waves.suffix[1:]}" if option == "waves" and waves else option
+        if given and args.driver == "cocotb":
+            raise LutgenError(f"argument {name}: needs the compiled driver, not --driver cocotb")
+        if given and args.simulator != "verilator":
+            raise LutgenError(f"argument {name}: needs the simulator verilator")
+    if args.driver == "compiled" and args.simulator != "verilator":
+        raise LutgenError("argument --driver: compiled needs the simulator verilator")
+
+
+def choose_driver(case: Case, args: argparse.Namespace, waves: Path | None) -> str:
+    """The driver that was asked for, or the one that suits the length of the run."""
+    if args.driver is not None:
+        return str(args.driver)
+    if args.layers or waves is not None:
+        return "compiled"
+    from lutgen.flows.simulate import default_timing_samples
+
+    timing = args.timing_samples
+    samples = len(case.inputs)
+    samples += default_timing_samples([case.contract]) if timing is None else timing
+    seconds = samples * case.contract["interval"] / COCOTB_SPEED
+    if args.simulator != "verilator" or seconds <= PATIENCE:
+        return "cocotb"
+    common.say(
+        f"cocotb would take about {seconds / 60:.0f} minutes: taking the compiled driver; "
+        "--driver cocotb insists"
+    )
+    return "compiled"
 
 
 def built_core(path: Path) -> tuple[str, dict[str, Any]]:
@@ -150,91 +219,11 @@ def core_of(
     return Core(spec, verilog, contract)
 
 
-def check_built(contract: dict[str, Any], spec: "NetworkSpec", path: Path) -> None:
-    """Complains if the streams of a built core are not those of ``spec``."""
-    from lutgen.gateware.build import port_fields
-
-    ports = {"input": (spec.input, "s_axis"), "output": (spec.output, "m_axis")}
-    wanted = {key: {**port_fields(port), "port": name} for key, (port, name) in ports.items()}
-    common.check_ports(contract, wanted, path)
-
-
-def model_case(
-    model: "Model", core: "Core", data: str | None, samples: int | None, seed: int
-) -> Case:
-    """Samples of a data set, or random ones, and what the model says of them."""
-    fmt = model.input.format
-    if data is None:
-        source = f"{samples or 50} random samples"
-        shape = (samples or 50, *model.shape)
-        q = np.random.default_rng(seed).integers(fmt.low, fmt.high + 1, shape)
-    else:
-        from lutgen.train.data import load_samples
-
-        x = load_samples(data).x[: samples or 50]
-        source = f"{len(x)} samples of {data}"
-        try:
-            q = model.quantise(x)
-        except ValueError as error:
-            raise LutgenError(f"{data}, array 'x_test': {error}") from error
-    expected = model.run(q)[model.nodes[-1].name]
-    words = core.load_image(model) if core.contract["load"] else None
-    return Case(core.verilog, core.contract, q.reshape(len(q), -1), expected, words, source)
-
-
-def loadable_case(
-    verilog: str, contract: dict[str, Any], path: Path, samples: int, seed: int
-) -> Case:
-    """Random centroids, tables and samples for a core that came without a model."""
-    if contract["load"] is None or contract["model"] or len(contract["stages"]) != 1:
-        raise LutgenError("a MODEL.lut is needed: only a loadable core of one layer works without")
-    from lutgen.gateware.build import build_loadable
-    from lutgen.spec import LinearSpec
-
-    stage, source, sink = contract["stages"][0], contract["input"], contract["output"]
-    try:
-        core = build_loadable(
-            **{key: stage[key] for key in ("codebooks", "subvec", "centroids", "metric", "shift")},
-            table_bits=stage["table_bits"],
-            activation_bits=source["bits"],
-            signed=source["signed"],
-            outputs=stage["out_features"],
-            output_bits=sink["bits"] if sink["kind"] == "activations" else None,
-            input_lanes=source["lanes"],
-            name=contract["name"],
-            **stage["fold"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise LutgenError(f"{path}, field 'stages': {error}; build the core again") from None
-    check_built(contract, core.spec, path)
-    spec = core.spec.stages[0].spec
-    assert isinstance(spec, LinearSpec)
-    rng = np.random.default_rng(seed)
-    books = random_of(rng, spec.element, (spec.codebooks, spec.centroids, spec.subvec))
-    table = rng.integers(0, spec.grid.codes, (spec.codebooks, spec.centroids, spec.out_features))
-    # One bit less than the accumulator: the sum of the tables has room beside any such bias.
-    bias = random_of(rng, Format(spec.acc.bits - 1, True), (spec.out_features,))
-    inputs = random_of(rng, spec.element, (samples, spec.in_features))
-    codebooks = None if spec.metric == "digit" else books
-    return Case(
-        verilog,
-        contract,
-        inputs,
-        spec.compute(inputs, codebooks, table, bias),
-        core.load_words(codebooks, table, bias),
-        f"{samples} random samples, random tables",
-    )
-
-
-def random_of(rng: np.random.Generator, fmt: Format, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Integers over a whole format."""
-    return rng.integers(fmt.low, fmt.high + 1, shape)
-
-
-def simulate(case: Case, args: argparse.Namespace) -> "SimReport":
-    """Runs the case with the options' simulator, gaps and seed."""
+def simulate(case: Case, args: argparse.Namespace, waves: Path | None) -> "SimReport":
+    """Runs the case with the options' simulator, driver, gaps and seed."""
     from lutgen.flows import simulate as run_simulation
 
+    driver = choose_driver(case, args, waves)
     if not args.json:
         common.say("building and running the simulation; a large core takes a minute or two ...")
     return run_simulation(
@@ -247,7 +236,11 @@ def simulate(case: Case, args: argparse.Namespace) -> "SimReport":
         seed=args.seed,
         load_words=case.load_words,
         faults=args.faults,
+        timing_samples=args.timing_samples,
         keep=args.keep,
+        driver=driver,
+        golden=case.golden if args.layers else None,
+        waves=waves,
     )
 
 
@@ -258,8 +251,17 @@ def show(case: Case, report: "SimReport", args: argparse.Namespace) -> None:
     print(f"core      {case.contract['name']}: {case.source}, gaps {args.gaps:g}, seed {args.seed}")
     print(
         f"ran       {core.cycles} cycles in {report.run_seconds:.1f} s; {report.simulator}, "
-        f"{built} in {report.build_seconds:.1f} s"
+        f"{report.driver} driver, {built} in {report.build_seconds:.1f} s"
     )
+    print(
+        f"speed     {report.cycles_per_second:,.0f} cycles and {report.samples_per_second:,.1f} "
+        "samples a second"
+    )
+    if core.layers:
+        common.print_table(
+            ("layer", "words", "mismatches", "first at sample", "element"),
+            [layer_row(layer) for layer in core.layers],
+        )
     if not core.passed:
         print(f"FAILED    {core.describe()}")
         for text in core.errors[:5]:
@@ -270,6 +272,8 @@ def show(case: Case, report: "SimReport", args: argparse.Namespace) -> None:
         f"outputs   {core.samples} results (stalled, then at full speed), {core.words} words, "
         "all equal to golden"
     )
+    if core.latency is None:
+        return
     for name, got, want in (
         ("latency", core.latency, core.expected_latency),
         ("interval", core.interval, core.expected_interval),
@@ -278,3 +282,9 @@ def show(case: Case, report: "SimReport", args: argparse.Namespace) -> None:
         print(f"{name:<9} {got} cycles, {verdict}")
     if not core.steady:
         print("FAILED    the interval is not steady")
+
+
+def layer_row(layer: "LayerReport") -> list[object]:
+    """A row of the table of layers."""
+    first = layer.first_mismatch or {}
+    return [layer.name, layer.words, layer.mismatches, first.get("sample"), first.get("element")]

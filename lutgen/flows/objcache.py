@@ -1,9 +1,9 @@
 """Compiles through a cache: a prefix of compiler commands for the Makefile variable OBJCACHE.
 
 Nearly all the time of a small Verilator build goes into Verilator's own run-time library, the same
-for every design. Its objects are kept by a hash of the compiler's version, the arguments and the
-whole content of its source folder. Everything else is compiled as if this script were not there. It
-runs on its own, outside the package.
+for every design; so is the harness of `lutgen.flows.harness`. Their objects are kept by a hash of
+the compiler's version, the arguments and the whole content of the source folder. Everything else is
+compiled as if this script were not there. It runs on its own, outside the package.
 """
 
 import hashlib
@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 
 FOLDER = "LUTGEN_OBJCACHE"
+# Headers that mark a folder whose sources know nothing of the design.
+LIBRARIES = ("verilated.h", "harness.h")
 SEARCHED = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "GCC_EXEC_PREFIX")
 
 
@@ -36,7 +38,7 @@ def main(argv: list[str]) -> int:
     folder = os.environ.get(FOLDER)
     source = Path(argv[-1])
     library = source.parent
-    ours = source.suffix == ".cpp" and (library / "verilated.h").is_file()
+    ours = source.suffix == ".cpp" and any((library / name).is_file() for name in LIBRARIES)
     if not folder or not ours or "-o" not in argv:
         return subprocess.run(argv, check=False).returncode
     output = Path(argv[argv.index("-o") + 1])

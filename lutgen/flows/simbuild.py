@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,7 @@ def build(verilog: str, top: str, simulator: str) -> tuple[Path, bool]:
     compiler = tools.program_version("c++", "--version") if simulator == "verilator" else None
     identity = [program, version, compiler, cocotb, sys.prefix, platform.machine()]
     key = cache.digest("sim", 1, verilog, top, simulator, FLAGS[simulator], MAKE, identity)
-    if " " in str(cache.root()):  # GNU make, as Verilator uses it, can't
-        raise LutgenError(
-            f"{cache.root()}: Verilator can't build in a folder with spaces in its name; "
-            "set LUTGEN_CACHE to another folder"
-        )
+    check_cache()
 
     def make(folder: Path) -> None:
         source = folder / "design.v"
@@ -70,22 +67,32 @@ def build(verilog: str, top: str, simulator: str) -> tuple[Path, bool]:
         status, log = run_job(job, folder)
         program = folder / "build" / ("sim.vvp" if simulator == "icarus" else top)
         if status or not program.is_file():
-            kept = Path(tempfile.mkdtemp(prefix="lutgen-build-")) / log.name
-            shutil.copyfile(log, kept)
-            raise LutgenError(
-                f"{simulator} can't build {top}{first_error(log)}; its messages are in {kept}"
-            )
+            raise failure(simulator, top, log)
         program.rename(folder / program.name)
         shutil.rmtree(folder / "build")  # objects and sources: tens of megabytes that nobody reads
 
     return cache.cached("sim", key, make)
 
 
-def first_error(log: Path) -> str:
-    """The first thing that a build complained of, to go into an error; empty if it said nothing."""
+def check_cache() -> None:
+    """Complains of a cache in which GNU make, as Verilator uses it, can't work."""
+    if " " in str(cache.root()):
+        raise LutgenError(
+            f"{cache.root()}: Verilator can't build in a folder with spaces in its name; "
+            "set LUTGEN_CACHE to another folder"
+        )
+
+
+def failure(simulator: str, top: str, log: Path) -> LutgenError:
+    """The error for a build that failed, with the first thing that it complained of; keeps its
+    log.
+    """
+    kept = Path(tempfile.mkdtemp(prefix="lutgen-build-")) / log.name
+    shutil.copyfile(log, kept)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [line for line in lines if "error" in line.lower()]
-    return f": {errors[0].strip():.160}" if errors else ""
+    said = f": {errors[0].strip():.160}" if errors else ""
+    return LutgenError(f"{simulator} can't build {top}{said}; its messages are in {kept}")
 
 
 def play(job: dict[str, Any], folder: Path) -> tuple[int, Path]:
@@ -99,26 +106,44 @@ def run_job(job: dict[str, Any], folder: Path) -> tuple[int, Path]:
     plan, log = folder / f"{name}.json", folder / f"{name}.log"
     plan.write_text(json.dumps(job, indent=1), encoding="utf-8")
     here = Path(__file__).resolve().parent
-    env = tools.environment()
-    # Verilator's makefile asks for a bare `python`.
-    env["MAKEFLAGS"] = " ".join([f"PYTHON3={sys.executable}", *MAKE])
-    env["OBJCACHE"] = tools.which("ccache") or f"{sys.executable} -I -S {here / 'objcache.py'}"
-    env["LUTGEN_OBJCACHE"] = str(cache.root() / "objects")
+    env = make_environment(MAKE)
     env["COCOTB_LOG_LEVEL"] = "WARNING"
     # -P: the folder of the script holds modules of ours whose names others use too.
     command = [sys.executable, "-P", str(here / "cocotb_job.py"), str(plan)]
+    return run_logged(command, folder, log, env), log
+
+
+def make_environment(options: Sequence[str]) -> dict[str, str]:
+    """The environment for Verilator's makefile with the variables ``options``; compiles through the
+    cache.
+    """
+    env = tools.environment()
+    # The makefile asks for a bare `python`.
+    env["MAKEFLAGS"] = " ".join([f"PYTHON3={sys.executable}", *options])
+    script = Path(__file__).resolve().with_name("objcache.py")
+    env["OBJCACHE"] = tools.which("ccache") or f"{sys.executable} -I -S {script}"
+    env["LUTGEN_OBJCACHE"] = str(cache.root() / "objects")
+    return env
+
+
+def run_logged(
+    command: Sequence[str], folder: Path, log: Path, env: Mapping[str, str] | None = None
+) -> int:
+    """Runs a program in ``folder``, its words going to ``log``, in a process group that ends with
+    us; gives the exit status.
+    """
     with log.open("wb") as out:
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env=env,
+            env=env or tools.environment(),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         try:
-            return process.wait(), log
+            return process.wait()
         finally:
             if process.poll() is None:  # interrupted: make and compilers go too
                 os.killpg(process.pid, signal.SIGKILL)

@@ -6,7 +6,7 @@ import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,14 @@ from numpy.typing import ArrayLike
 
 from lutgen import resources
 from lutgen.errors import LutgenError
-from lutgen.files import reason
-from lutgen.flows import simbuild
+from lutgen.files import reason, write_with
+from lutgen.flows import compiled, contents, harness, simbuild
+from lutgen.flows.layers import Layers
+from lutgen.flows.report import CoreReport, SimReport
 
-__all__ = ["CoreReport", "Job", "SimReport", "side_by_side", "simulate", "simulate_batch"]
+__all__ = ["DRIVERS", "Job", "side_by_side", "simulate", "simulate_batch"]
+
+DRIVERS = ("cocotb", "compiled")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,9 @@ class Job:
         Load image of a loadable core.
     prefix : str
         Before the names of the core's ports in the top module; clock and reset are shared.
+    golden : mapping of str to int array ``[sample, element]``, or None
+        Every node's result (`lutgen.Model.run`): the streams inside a core with taps are compared
+        with it. Only with the compiled driver.
     """
 
     contract: Mapping[str, Any]
@@ -44,154 +51,7 @@ class Job:
     expected: ArrayLike
     load_words: ArrayLike | None = None
     prefix: str = ""
-
-
-@dataclass(frozen=True)
-class CoreReport:
-    """What the simulation said of one core.
-
-    Attributes
-    ----------
-    prefix : str
-    samples, words : int
-        Results and output words compared.
-    mismatches : int
-        Words that differ.
-    first_mismatch : dict or None
-        ``pass``, ``result``, ``sample``, ``element``, ``got``, ``expected``.
-    latency, interval : int or None
-        Measured cycles.
-    expected_latency, expected_interval : int
-        What the contract promises.
-    steady : bool
-        Whether the second half of the measured intervals are all the same.
-    cycles : int
-        Cycles simulated.
-    errors : tuple of str
-        Broken rules of the streams, missing results, wrong flags.
-    """
-
-    prefix: str
-    samples: int
-    words: int
-    mismatches: int
-    first_mismatch: dict[str, Any] | None
-    latency: int | None
-    interval: int | None
-    expected_latency: int
-    expected_interval: int
-    steady: bool
-    cycles: int
-    errors: tuple[str, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every word was right and no rule was broken."""
-        return not self.mismatches and not self.errors
-
-    @property
-    def timing_ok(self) -> bool:
-        """Whether latency and interval are those of the contract; what was not measured is not
-        judged.
-        """
-        return self.latency in (None, self.expected_latency) and (
-            self.interval is None or (self.steady and self.interval == self.expected_interval)
-        )
-
-    def describe(self) -> str:
-        """One line on the first thing that is wrong, or on what was checked."""
-        name = f"{self.prefix.rstrip('_')}: " if self.prefix else ""
-        if self.first_mismatch is not None:
-            at = self.first_mismatch
-            return (
-                f"{name}{self.mismatches} of {self.words} output words differ; the first: sample "
-                f"{at['sample']}, element {at['element']}: got {at['got']}, "
-                f"expected {at['expected']} (pass {at['pass']!r}, result {at['result']})"
-            )
-        if self.errors:
-            return f"{name}{self.errors[0]}"
-        if not self.timing_ok:
-            return (
-                f"{name}latency {self.latency} and interval {self.interval} cycles measured, "
-                f"{self.expected_latency} and {self.expected_interval} promised"
-                + ("" if self.steady else "; the interval is not steady")
-            )
-        return f"{name}{self.samples} results, {self.words} output words, all as expected"
-
-
-@dataclass(frozen=True)
-class SimReport:
-    """What a simulation of one or more cores said, and what it cost.
-
-    Attributes
-    ----------
-    cores : tuple of CoreReport
-        In the order of the jobs.
-    simulator : str
-    cached : bool
-        Whether the build was there already.
-    build_seconds, run_seconds : float
-    """
-
-    cores: tuple[CoreReport, ...]
-    simulator: str
-    cached: bool
-    build_seconds: float
-    run_seconds: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether all cores passed, their timing included."""
-        return all(core.passed and core.timing_ok for core in self.cores)
-
-    @property
-    def mismatches(self) -> int:
-        """Output words that differ, over all cores."""
-        return sum(core.mismatches for core in self.cores)
-
-    @property
-    def samples(self) -> int:
-        """Results compared, over all cores."""
-        return sum(core.samples for core in self.cores)
-
-    @property
-    def cycles(self) -> int:
-        """Cycles simulated: of the core that took longest."""
-        return max(core.cycles for core in self.cores)
-
-    @property
-    def latency(self) -> int | None:
-        """Measured latency of the first core."""
-        return self.cores[0].latency
-
-    @property
-    def interval(self) -> int | None:
-        """Measured interval of the first core."""
-        return self.cores[0].interval
-
-    @property
-    def seconds(self) -> float:
-        """Build and run."""
-        return self.build_seconds + self.run_seconds
-
-    def describe(self) -> str:
-        """One line on the first core that is wrong, or on the first core."""
-        bad = [core for core in self.cores if not (core.passed and core.timing_ok)]
-        return (bad or list(self.cores))[0].describe()
-
-    def data(self) -> dict[str, Any]:
-        """JSON data."""
-        return {
-            "passed": self.passed,
-            "simulator": self.simulator,
-            "build_cached": self.cached,
-            "build_seconds": round(self.build_seconds, 3),
-            "run_seconds": round(self.run_seconds, 3),
-            "cores": [
-                {"passed": core.passed, "timing_ok": core.timing_ok, **vars(core)}
-                for core in self.cores
-            ],
-        }
+    golden: Mapping[str, ArrayLike] | None = None
 
 
 def simulate(
@@ -207,6 +67,9 @@ def simulate(
     faults: bool = False,
     timing_samples: int | None = None,
     keep: Path | None = None,
+    driver: str = "cocotb",
+    golden: Mapping[str, ArrayLike] | None = None,
+    waves: Path | None = None,
 ) -> SimReport:
     """Simulates one core: all samples with random gaps, then some without, to measure latency and
     interval.
@@ -229,13 +92,23 @@ def simulate(
         Samples of the pass without gaps; None for enough to fill the pipeline, 0 to leave it out.
     keep : Path or None
         Folder for plan, vectors, log and result; without it they are deleted.
+    driver : str
+        ``cocotb``, or ``compiled``: the same passes played from C++, hundreds of times as fast,
+        only with Verilator.
+    golden : mapping of str to int array ``[sample, element]``, or None
+        See `Job`.
+    waves : Path or None
+        A file with the suffix ``.vcd`` or ``.fst`` for the waves of the whole run. Only with the
+        compiled driver.
 
     Raises
     ------
     LutgenError
         If the simulation can't be built or run; never because the core is wrong.
     """
-    job = Job(contract=contract, inputs=inputs, expected=expected, load_words=load_words)
+    job = Job(
+        contract=contract, inputs=inputs, expected=expected, load_words=load_words, golden=golden
+    )
     return simulate_batch(
         verilog,
         str(contract["name"]),
@@ -246,6 +119,8 @@ def simulate(
         faults=faults,
         timing_samples=timing_samples,
         keep=keep,
+        driver=driver,
+        waves=waves,
     )
 
 
@@ -260,8 +135,12 @@ def simulate_batch(
     faults: bool = False,
     timing_samples: int | None = None,
     keep: Path | None = None,
+    driver: str = "cocotb",
+    waves: Path | None = None,
 ) -> SimReport:
-    """Simulates the cores of one top module at the same time; parameters as for `simulate`.
+    """Simulates the cores of one top module; parameters as for `simulate`.
+
+    With cocotb all at the same time, with the compiled driver one after the other.
 
     Parameters
     ----------
@@ -274,25 +153,56 @@ def simulate_batch(
     """
     if not 0 <= gaps <= 0.95:
         raise LutgenError(f"gaps must be between 0 and 0.95, not {gaps}")
+    _check_driver(driver, simulator, jobs, waves)
     start = time.perf_counter()
-    built, cached = simbuild.build(verilog, top, simulator)
-    middle = time.perf_counter()
-    if keep is None:
-        folder = Path(tempfile.mkdtemp(prefix="lutgen-sim-"))
+    files: dict[str, str] = {}
+    if driver == "compiled":
+        text, files = contents.split(verilog)
+        cores = [(job.prefix, job.contract) for job in jobs]
+        built, cached = harness.build(text, top, cores, None if waves is None else waves.suffix[1:])
     else:
-        folder = keep.resolve()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LutgenError(f"{keep}: can't be made: {reason(error)}; name a folder") from error
+        built, cached = simbuild.build(verilog, top, simulator)
+    middle = time.perf_counter()
+    folder = _folder(keep)
+    plan = _plan(jobs, gaps, seed, faults, timing_samples)
     # Kept where nothing can be said of the core: the log is then all there is.
-    result = _run(
-        built, folder, top, jobs, simulator, _plan(jobs, gaps, seed, faults, timing_samples)
-    )
+    if driver == "compiled":
+        contents.write(files, folder)
+        reports = _play(built, folder, jobs, plan, waves)
+    else:
+        result = _run(built, folder, top, jobs, simulator, plan)
+        reports = [_report(core, job) for core, job in zip(result["cores"], jobs, strict=True)]
     if keep is None:
         shutil.rmtree(folder, ignore_errors=True)
-    cores = tuple(_report(core, job) for core, job in zip(result["cores"], jobs, strict=True))
-    return SimReport(cores, simulator, cached, middle - start, time.perf_counter() - middle)
+    spent = time.perf_counter() - middle
+    return SimReport(tuple(reports), simulator, driver, cached, middle - start, spent)
+
+
+def _check_driver(driver: str, simulator: str, jobs: Sequence[Job], waves: Path | None) -> None:
+    if driver not in DRIVERS:
+        raise LutgenError(f"driver must be one of {', '.join(DRIVERS)}, not {driver!r}")
+    if driver == "compiled":
+        if simulator != "verilator":
+            raise LutgenError(
+                f"the compiled driver needs the simulator verilator, not {simulator!r}"
+            )
+        if waves is not None and waves.suffix[1:] not in harness.WAVES:
+            raise LutgenError(f"{waves}: wave files are named *.vcd or *.fst")
+        if waves is not None and len(jobs) > 1:
+            raise LutgenError(f"{waves}: waves are those of one core, not of {len(jobs)}")
+    elif waves is not None or any(job.golden is not None for job in jobs):
+        raise LutgenError("waves and inner streams need the driver 'compiled', not 'cocotb'")
+
+
+def _folder(keep: Path | None) -> Path:
+    if keep is None:
+        return Path(tempfile.mkdtemp(prefix="lutgen-sim-"))
+    folder = keep.resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LutgenError(f"{keep}: can't be made: {reason(error)}; name a folder") from error
+    return folder
 
 
 def side_by_side(top: str, cores: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
@@ -324,19 +234,25 @@ def side_by_side(top: str, cores: Sequence[tuple[str, Mapping[str, Any]]]) -> st
     return "\n".join([*(verilog for verilog, _ in cores), text])
 
 
+def default_timing_samples(contracts: Sequence[Mapping[str, Any]]) -> int:
+    """Samples of the pass without stalls: every stage may hold a few of them before the slowest one
+    sets the pace.
+    """
+    return 8 + 4 * max(len(contract["stages"]) for contract in contracts)
+
+
 def _plan(
     jobs: Sequence[Job], gaps: float, seed: int, faults: bool, timing_samples: int | None
 ) -> dict[str, Any]:
-    if timing_samples is None:
-        # Every stage may hold a few samples before the slowest one sets the pace.
-        timing_samples = 8 + 4 * max(len(job.contract["stages"]) for job in jobs)
+    count = default_timing_samples([job.contract for job in jobs])
+    count = count if timing_samples is None else timing_samples
     passes: list[dict[str, Any]] = []
-    if gaps or not timing_samples:
+    if gaps or not count:
         passes.append({"name": "gaps", "gaps": gaps})
     else:
         passes.append({"name": "all", "gaps": 0})
-    if timing_samples:
-        passes.append({"name": "timing", "gaps": 0, "samples": timing_samples})
+    if count:
+        passes.append({"name": "timing", "gaps": 0, "samples": count})
     return {
         "format": "lutgen-bench",
         "version": 1,
@@ -396,6 +312,30 @@ def _run(
     if len(cases) != 1 or failed != any(not core["passed"] for core in result["cores"]):
         raise LutgenError(f"the simulation's two verdicts differ; see {log}")
     return result
+
+
+def _play(
+    program: Path,
+    folder: Path,
+    jobs: Sequence[Job],
+    plan: dict[str, Any],
+    waves: Path | None,
+) -> list[CoreReport]:
+    """Runs the compiled driver, one core after the other."""
+    reports = []
+    for number, job in enumerate(jobs):
+        place = folder / f"core{number}"
+        layers = None if job.golden is None else Layers(job.contract, job.golden, place)
+        play = compiled.Play(job.contract, _vectors(job), plan, job.prefix, layers)
+        part = None if waves is None else place / f"waves{waves.suffix}"
+        result = compiled.run(program, place, number, play, seed=plan["seed"], waves=part)
+        report = _report(result, job)
+        reports.append(replace(report, layers=layers.reports) if layers else report)
+        if waves is not None and part is not None:
+            with part.open("rb") as file:
+                write_with(waves, lambda target: shutil.copyfileobj(file, target))
+            part.unlink()
+    return reports
 
 
 def _vectors(job: Job) -> dict[str, Any]:

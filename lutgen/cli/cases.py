@@ -1,0 +1,115 @@
+"""What a core is tested with: samples, what it must answer, and contents for its memories."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutgen.cli import common
+from lutgen.errors import LutgenError
+from lutgen.numeric import Format
+
+if TYPE_CHECKING:
+    from lutgen.gateware.build import Core
+    from lutgen.model import Model
+    from lutgen.spec.network import NetworkSpec
+
+__all__ = ["Case", "check_built", "loadable_case", "model_case"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A core and what it must answer."""
+
+    verilog: str
+    contract: dict[str, Any]
+    inputs: NDArray[np.int64]
+    expected: NDArray[np.int64]
+    load_words: NDArray[np.uint32] | None
+    source: str
+    golden: dict[str, NDArray[np.int64]] | None = None  # what every node gives
+
+
+def check_built(contract: dict[str, Any], spec: "NetworkSpec", path: Path) -> None:
+    """Complains if the streams of a built core are not those of ``spec``."""
+    from lutgen.gateware.build import port_fields
+
+    ports = {"input": (spec.input, "s_axis"), "output": (spec.output, "m_axis")}
+    wanted = {key: {**port_fields(port), "port": name} for key, (port, name) in ports.items()}
+    common.check_ports(contract, wanted, path)
+
+
+def model_case(
+    model: "Model", core: "Core", data: str | None, samples: int | None, seed: int
+) -> Case:
+    """Samples of a data set, or random ones, and what the model says of them."""
+    fmt = model.input.format
+    if data is None:
+        source = f"{samples or 50} random samples"
+        shape = (samples or 50, *model.shape)
+        q = np.random.default_rng(seed).integers(fmt.low, fmt.high + 1, shape)
+    else:
+        from lutgen.train.data import load_samples
+
+        x = load_samples(data).x[: samples or 50]
+        source = f"{len(x)} samples of {data}"
+        try:
+            q = model.quantise(x)
+        except ValueError as error:
+            raise LutgenError(f"{data}, array 'x_test': {error}") from error
+    golden = model.run(q)
+    expected = golden[model.nodes[-1].name]
+    words = core.load_image(model) if core.contract["load"] else None
+    inputs = q.reshape(len(q), -1)
+    return Case(core.verilog, core.contract, inputs, expected, words, source, golden)
+
+
+def loadable_case(
+    verilog: str, contract: dict[str, Any], path: Path, samples: int, seed: int
+) -> Case:
+    """Random centroids, tables and samples for a core that came without a model."""
+    if contract["load"] is None or contract["model"] or len(contract["stages"]) != 1:
+        raise LutgenError("a MODEL.lut is needed: only a loadable core of one layer works without")
+    from lutgen.gateware.build import build_loadable
+    from lutgen.spec import LinearSpec
+
+    stage, source, sink = contract["stages"][0], contract["input"], contract["output"]
+    try:
+        core = build_loadable(
+            **{key: stage[key] for key in ("codebooks", "subvec", "centroids", "metric", "shift")},
+            table_bits=stage["table_bits"],
+            activation_bits=source["bits"],
+            signed=source["signed"],
+            outputs=stage["out_features"],
+            output_bits=sink["bits"] if sink["kind"] == "activations" else None,
+            input_lanes=source["lanes"],
+            name=contract["name"],
+            **stage["fold"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise LutgenError(f"{path}, field 'stages': {error}; build the core again") from None
+    check_built(contract, core.spec, path)
+    spec = core.spec.stages[0].spec
+    assert isinstance(spec, LinearSpec)
+    rng = np.random.default_rng(seed)
+    books = random_of(rng, spec.element, (spec.codebooks, spec.centroids, spec.subvec))
+    table = rng.integers(0, spec.grid.codes, (spec.codebooks, spec.centroids, spec.out_features))
+    # One bit less than the accumulator: the sum of the tables has room beside any such bias.
+    bias = random_of(rng, Format(spec.acc.bits - 1, True), (spec.out_features,))
+    inputs = random_of(rng, spec.element, (samples, spec.in_features))
+    codebooks = None if spec.metric == "digit" else books
+    return Case(
+        verilog,
+        contract,
+        inputs,
+        spec.compute(inputs, codebooks, table, bias),
+        core.load_words(codebooks, table, bias),
+        f"{samples} random samples, random tables",
+    )
+
+
+def random_of(rng: np.random.Generator, fmt: Format, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Integers over a whole format."""
+    return rng.integers(fmt.low, fmt.high + 1, shape)

@@ -1,0 +1,100 @@
+"""A test bench in plain Verilog that carries its vectors and checks a core by itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from numpy.typing import ArrayLike, NDArray
+
+from lutgen import resources
+from lutgen.flows.board import scoreboard
+
+__all__ = ["render"]
+
+# Tools take time quadratic in the statements of one initial block.
+BLOCK_ROWS = 32
+
+
+def render(
+    contract: Mapping[str, Any],
+    inputs: ArrayLike,
+    expected: ArrayLike,
+    *,
+    load_words: ArrayLike | None = None,
+    seed: int = 0,
+    core_file: str = "out.v",
+    bench_file: str = "out_tb.v",
+) -> str:
+    """The module ``NAME_tb``, Verilog-2005.
+
+    Parameters
+    ----------
+    contract : mapping
+        The core's contract (docs/core-contract.md).
+    inputs, expected : int array ``[sample, element]``
+    load_words : uint32 array or None
+        Load image of a loadable core.
+    seed : int
+        Of the stalls, and of bits that the core must not look at.
+    core_file, bench_file : str
+        Names for the commands in the comment.
+
+    Raises
+    ------
+    ValueError
+        If an array has a wrong shape, or a loadable core comes without its image.
+    """
+    source, sink = contract["input"], contract["output"]
+    values, answers = np.asarray(inputs, dtype=np.int64), np.asarray(expected, dtype=np.int64)
+    for array, what, port in ((values, "Inputs", source), (answers, "Expected outputs", sink)):
+        if array.ndim != 2 or array.shape[1] != port["elements"] or not len(array):
+            raise ValueError(
+                f"{what} must have the shape (samples, {port['elements']}), not {array.shape}"
+            )
+    if len(values) != len(answers):
+        raise ValueError(
+            f"There must be as many inputs as outputs, not {len(values)}, {len(answers)}"
+        )
+    if (contract["load"] is None) != (load_words is None):
+        raise ValueError("A load image goes with a loadable core, and only with one")
+    rng = np.random.default_rng(seed)
+    to_bytes = scoreboard().to_bytes
+    beats = to_bytes(values, source["lanes"], source["lane_bits"], rng, source["bits"])
+    results = to_bytes(answers, sink["lanes"], sink["lane_bits"])
+    blocks = _blocks("inputs", beats) + _blocks("expected", results)
+    image = np.zeros(0, dtype="<u4") if load_words is None else np.asarray(load_words, dtype="<u4")
+    blocks += _blocks("image", image.view(np.uint8).reshape(-1, 1, 4))
+    cycles = contract["latency"] + contract["interval"]
+    templates = Environment(
+        loader=FileSystemLoader(resources.rtl_templates()),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return templates.get_template("testbench.v.j2").render(
+        top=contract["name"],
+        bench=f"{contract['name']}_tb",
+        core_file=core_file,
+        bench_file=bench_file,
+        samples=len(values),
+        source=source,
+        sink=sink,
+        clock=contract["clock"],
+        reset=contract["reset"],
+        words=len(image),
+        limit=4000 + 8 * cycles,
+        drain=min(cycles, 500) + 16,
+        lfsr=int(rng.integers(1, 1 << 32)),
+        blocks=blocks,
+    )
+
+
+def _blocks(name: str, beats: NDArray[np.uint8]) -> list[list[str]]:
+    """Statements that fill a memory with ``[sample, beat, byte]``, in short blocks."""
+    flat = beats.reshape(-1, beats.shape[2])
+    bits = 8 * flat.shape[1]
+    rows = [
+        f"{name}[{number}] = {bits}'h{row[::-1].tobytes().hex()};"
+        for number, row in enumerate(flat)
+    ]
+    return [rows[i : i + BLOCK_ROWS] for i in range(0, len(rows), BLOCK_ROWS)]
