@@ -25,7 +25,7 @@ class IndexBufferProof(Proof):
     def __init__(self, spec: LinearSpec, part: type = IndexBuffer):
         self.spec = spec
         self.part = part
-        bits = spec.fan_in * spec.index_bits
+        bits = spec.fan_in * spec.code_bits
         super().__init__({"reserve": 1, "write": 1, "indices": bits, "o_space": 1, "mark": 1})
 
     def build(self, m):

@@ -16,20 +16,30 @@ DATA = data.ArrayLayout(1, 2)
 
 
 class Ports(wiring.Component):
-    """Both ends, joined as in a core; between them, at ``o`` and ``r``, would be its stages."""
+    """Both ends, joined as in a core; between them, at ``o`` and ``r``, would be its stages.
+
+    Parameters
+    ----------
+    check : FrameCheck
+    gate : Gate
+    """
 
     def __init__(self, check, gate):
         self.check = check
         self.gate = gate
+        beat, result = check.o.p.shape(), gate.i.p.shape()
         super().__init__(
             {
-                "i": In(stream.Signature(data.StructLayout({"data": DATA, "last": 1}))),
-                "o": Out(Pushes(DATA)),
+                "i": In(self._marked(beat)),
+                "o": Out(Pushes(beat)),
                 "open": In(1),
-                "r": In(stream.Signature(DATA)),
-                "result": Out(stream.Signature(data.StructLayout({"data": DATA, "last": 1}))),
+                "r": In(stream.Signature(result)),
+                "result": Out(self._marked(result)),
             }
         )
+
+    def _marked(self, layout):
+        return stream.Signature(data.StructLayout({"data": layout, "last": 1}))
 
     def elaborate(self, platform):
         m = Module()
