@@ -178,7 +178,7 @@ ERRORS = [
     ),
     (
         lambda: linear(metric="digit", centroids=4),
-        "Sub-vector length of a digit layer must be 1, not 3",
+        "Sub-vector length of digit layers must be 1, not 3",
     ),
     (lambda: linear(lanes=0), "Lanes must be an integer between 1 and 6, not 0"),
     (lambda: linear(fan_in=5), "Fan-in must be an integer between 1 and 4, not 5"),
@@ -208,7 +208,12 @@ ERRORS = [
         lambda: NetworkSpec(
             "net",
             PortSpec(10, Format(8, False), 11),
-            (Stage("fc", "lut_linear", linear()),),
+            (
+                Stage(
+                    *("fc", "lut_linear", ("input",), linear(), 11),
+                    PortSpec(6, Format(12, True), 1),
+                ),
+            ),
         ),
         "Input lanes must be an integer between 1 and 10, not 11",
     ),
