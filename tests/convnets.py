@@ -147,7 +147,10 @@ def random_folds(rng, model):
         return None if rng.random() < 0.3 else int(rng.integers(1, high))
 
     return {
-        node.name: Fold(pick(6), pick(4), pick(4), pick(4), pick(5))
+        node.name: Fold(
+            *(pick(6), pick(4), pick(4), pick(4), pick(5)),
+            slide=int(rng.random() < 0.5) if rng.random() < 0.6 else None,
+        )
         for node in model.nodes
         if not isinstance(node, Flatten | Argmax)
     }

@@ -15,6 +15,7 @@ from lutgen.spec.network import NetworkSpec, PortSpec, Stage
 from lutgen.spec.pointwise import MapSpec
 from lutgen.spec.pool import PoolSpec
 from lutgen.spec.ring import RingSpec
+from lutgen.spec.slide import EncodeSpec, SlideSpec
 
 __all__ = ["RESOURCES", "contract_of", "port_fields"]
 
@@ -119,14 +120,18 @@ def _stage(spec: NetworkSpec, stage: Stage) -> dict[str, Any]:
             "bias": row.bias_bits,
             "index_buffer": row.index_buffer_bits,
         }
-    elif not stage.op == "regroup":
+    elif stage.op not in ("regroup", "encode", "windows"):
         entry["fold"] = {"lanes": stage.o.lanes}
     if isinstance(part, Conv2dSpec):
         entry |= {"encode": part.encode, "order": part.order}
         if part.encode == "window":
             entry["fold"]["window_channels"] = part.word
         resources["index_buffer"] = part.index_buffer_bits
-    if isinstance(part, Conv2dSpec | PoolSpec):
+    if isinstance(part, EncodeSpec):
+        entry["subvec"], entry["centroids"] = part.row.subvec, part.row.centroids
+        entry["metric"], entry["codebooks"] = part.row.metric, part.row.codebooks
+        resources["codebook"] = part.row.codebook_bits
+    if isinstance(part, Conv2dSpec | PoolSpec | SlideSpec):
         entry |= _windows(part.ring)
         resources["line_buffer"] = part.line_buffer_bits
     if isinstance(part, MapSpec):
@@ -149,7 +154,7 @@ def _taps(spec: NetworkSpec) -> list[dict[str, Any]]:
     return [
         {"name": stage.name, "port": f"tap_{stage.name}", **port_fields(stage.o)}
         for stage in spec.stages
-        if stage.op != "regroup"
+        if stage.op not in ("regroup", "encode", "windows")
     ]
 
 

@@ -54,7 +54,7 @@ class Encoders(wiring.Component):
             "last_step": Out(1),
             "o_valid": Out(1),
             "o_last": Out(1),
-            "o": Out(spec.fan_in * spec.index_bits),
+            "o": Out(spec.fan_in * spec.code_bits),
         }
         members |= {
             f"load_codebook_{f}": unit.signature.members["load"]

@@ -116,7 +116,7 @@ class IndexBuffer(wiring.Component):
 
     def __init__(self, spec: LinearSpec):
         self.spec = spec
-        self.width = spec.fan_in * spec.index_bits
+        self.width = spec.fan_in * spec.code_bits
         super().__init__(
             {
                 "space": Out(1),

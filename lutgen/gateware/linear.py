@@ -17,7 +17,7 @@ from lutgen.gateware.tree import pack_rows
 from lutgen.spec.linear import LinearSpec
 from lutgen.spec.stream import RegrouperSpec
 
-__all__ = ["LinearStage", "LookupStage", "Memories"]
+__all__ = ["LinearStage", "LookupStage", "Memories", "element_items"]
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,27 @@ class Memories:
     @classmethod
     def pack(cls, spec: LinearSpec, codebooks, table, bias) -> "Memories":
         """From a layer's arrays: ``[g, c, v]`` (None for digit layers), ``[g, c, n]`` (one more
-        axis, or two, for taps), ``[n]``.
+        axis, or two, for taps), ``[n]``; without a table only the codebooks.
         """
         books = [] if codebooks is None else spec.codebook_rows(codebooks)
+        if table is None:
+            return cls([pack_rows(rows, spec.element.bits) for rows in books], [], [])
         return cls(
             [pack_rows(rows, spec.element.bits) for rows in books],
             [pack_rows(rows, spec.grid.bits) for rows in spec.bank_rows(table)],
             pack_rows(np.asarray(spec.bias_rows(bias)), spec.acc.bits),
         )
+
+
+def element_items(m, spec: LinearSpec, elements):
+    """Elements as the items that sub-vectors are made of: themselves, or their digits."""
+    if spec.metric != "digit":
+        return Cat(elements)
+    wide = spec.items_per_element * spec.index_bits
+    shape = signed(wide) if spec.element.signed else unsigned(wide)
+    digits = [Signal(shape, name=f"digits_{k}") for k in range(len(elements))]
+    m.d.comb += [d.eq(e) for d, e in zip(digits, elements, strict=True)]
+    return Cat(digits)
 
 
 class LookupStage(wiring.Component):
@@ -74,7 +87,7 @@ class LookupStage(wiring.Component):
         self.row = spec
         self.i_lanes = i_lanes
         if contents is None:
-            books = [None] * (0 if spec.metric == "digit" else spec.fan_in)
+            books = [None] * (spec.fan_in if spec.has_encoders else 0)
             banks, bias = [None] * spec.fan_in, None
         else:
             books, banks, bias = contents.codebooks, contents.banks, contents.bias
@@ -113,15 +126,8 @@ class LookupStage(wiring.Component):
         m.d.comb += [self.o.valid.eq(self.matcher.o_valid), self.o.p.eq(self.matcher.o)]
 
     def items(self, m, elements):
-        """Elements as the items that sub-vectors are made of: themselves, or their digits."""
-        spec = self.row
-        if spec.metric != "digit":
-            return Cat(elements)
-        wide = spec.items_per_element * spec.index_bits
-        shape = signed(wide) if spec.element.signed else unsigned(wide)
-        digits = [Signal(shape, name=f"digits_{k}") for k in range(len(elements))]
-        m.d.comb += [d.eq(e) for d, e in zip(digits, elements, strict=True)]
-        return Cat(digits)
+        """See `element_items`."""
+        return element_items(m, self.row, elements)
 
     def regroup(self, m, spec: RegrouperSpec):
         """The input stream in groups of items."""

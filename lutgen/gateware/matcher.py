@@ -2,7 +2,7 @@
 an enable.
 """
 
-from amaranth.hdl import Const, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -192,7 +192,7 @@ class Matcher(wiring.Component):
         members = {
             "valid": In(1),
             "lookup": In(lookup_layout(spec)),
-            "indices": In(spec.fan_in * spec.index_bits),
+            "indices": In(spec.fan_in * spec.code_bits),
             "o_valid": Out(1),
             "o": Out(data.ArrayLayout(element_shape(spec.result), spec.lanes)),
         }
@@ -216,7 +216,7 @@ class Matcher(wiring.Component):
         valid_acc = delay(m, None, self.valid, to_acc, name="valid")
         valid_done = delay(m, None, valid_acc, 1, name="valid_done")
 
-        values = self._look_up(m, at[before_tree])
+        values = self._look_up(m, at[before_tree], before_tree)
         m.submodules.bias = self.bias
         m.d.comb += [self.bias.en.eq(1), self.bias.addr.eq(at[to_acc - 1].tile)]
         bias = data.View(data.ArrayLayout(signed(spec.acc.bits), spec.lanes), self.bias.data)
@@ -239,15 +239,16 @@ class Matcher(wiring.Component):
         )
         return m
 
-    def _look_up(self, m, at):
+    def _look_up(self, m, at, latency):
         """The values ``[fan_in][lanes]`` of the indices, 0 for banks that have no codebook for the
-        lookup ``at`` the banks' outputs.
+        lookup ``at`` the banks' outputs, or an index that stands for nothing.
         """
         spec = self.spec
         values = []
         for f, bank in enumerate(self.banks):
             m.submodules[f"table_{f}"] = bank
-            index = self.indices.word_select(f, spec.index_bits)
+            code = self.indices.word_select(f, spec.code_bits)
+            index = code[: spec.index_bits]
             if spec.address_latency:
                 address = Signal(
                     position_bits(spec.bank.depth), name=f"address_{f}", reset_less=True
@@ -256,10 +257,18 @@ class Matcher(wiring.Component):
             else:
                 address = self.lookup.base | index
             m.d.comb += [bank.en.eq(1), bank.addr.eq(address)]
-            nothing = at.empty if spec.taps > 1 else Const(0)
+            nothing = []
+            if spec.taps > 1:
+                nothing.append(at.empty)
             if f >= spec.last_group:
-                nothing = nothing | at.short
+                nothing.append(at.short)
+            if spec.metric == "index":
+                mark = code[spec.index_bits]
+                nothing.append(delay(m, None, mark, latency, name=f"mark_{f}", reset_less=True))
+            if not nothing:
+                values.append(bank.o)
+                continue
             gated = Signal(bank.o.shape(), name=f"values_{f}")
-            m.d.comb += gated.as_value().eq(Mux(nothing, 0, bank.o.as_value()))
+            m.d.comb += gated.as_value().eq(Mux(Cat(nothing).any(), 0, bank.o.as_value()))
             values.append(gated)
         return values

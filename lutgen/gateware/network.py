@@ -13,12 +13,14 @@ from lutgen.gateware.load import LOAD_WORD_BITS, Loader
 from lutgen.gateware.pointwise import AddStage, MapStage, RegroupStage
 from lutgen.gateware.pool import PoolStage
 from lutgen.gateware.port import FrameCheck, Gate
+from lutgen.gateware.slide import EncodeStage, SlideStage
 from lutgen.spec.argmax import ArgmaxSpec
 from lutgen.spec.conv import Conv2dSpec
 from lutgen.spec.linear import LinearSpec
 from lutgen.spec.network import NetworkSpec, PortSpec, Stage
 from lutgen.spec.pointwise import AddSpec, MapSpec
 from lutgen.spec.pool import PoolSpec
+from lutgen.spec.slide import EncodeSpec, SlideSpec
 
 __all__ = ["NetworkCore"]
 
@@ -38,6 +40,10 @@ def make_stage(stage: Stage, contents: Contents):
     if isinstance(spec, Conv2dSpec):
         kind = PixelStage if spec.encode == "pixel" else WindowStage
         return kind(spec, stage.i_lanes, contents)
+    if isinstance(spec, EncodeSpec):
+        return EncodeStage(spec, stage.i_lanes, contents)
+    if isinstance(spec, SlideSpec):
+        return SlideStage(spec, stage.i_lanes)
     if isinstance(spec, PoolSpec):
         return PoolStage(spec, stage.i_lanes)
     if isinstance(spec, AddSpec):

@@ -24,6 +24,9 @@ class Fold:
         Centroids and dimensions that an encoder compares in one cycle.
     window_channels : int or None
         Channels of a pixel that are read from a line buffer in one cycle.
+    slide : int or None
+        1 to keep whole windows of a convolution in registers, so that more than one tap can be
+        looked up in a cycle; 0 to read one tap after the other.
     """
 
     lanes: int | None = None
@@ -31,6 +34,7 @@ class Fold:
     encoder_centroids: int | None = None
     encoder_dims: int | None = None
     window_channels: int | None = None
+    slide: int | None = None
 
     def over(self, base: "Fold") -> "Fold":
         """This fold, with ``base`` where it says nothing."""
@@ -44,7 +48,9 @@ class Fold:
             name = key.replace("_", "-")
             if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
                 raise TypeError(f"{name} must be an integer, not {value!r}")
-            if value is not None and value < 1:
+            if key == "slide" and value not in (None, 0, 1):
+                raise ValueError(f"slide must be 0 or 1, not {value}")
+            if value is not None and value < (key != "slide"):
                 raise ValueError(f"{name} must be a positive integer, not {value}")
 
 

@@ -1,6 +1,6 @@
 """From a model to the network core that computes it: stages, their folds, and how they are joined."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import gcd, prod
 
@@ -17,11 +17,13 @@ from lutgen.model.fold import (
 from lutgen.model.lookup import LutConv2d, LutLinear
 from lutgen.model.network import Model
 from lutgen.model.nodes import Add, Argmax, AvgPool2d, Flatten, Map, MaxPool2d
-from lutgen.numeric import Format, ceil_div
+from lutgen.numeric import Format, ceil_div, clog2
 from lutgen.spec.argmax import ArgmaxSpec
 from lutgen.spec.conv import Conv2dSpec
 from lutgen.spec.linear import LinearSpec
+from lutgen.spec.encoder import IndexSpec
 from lutgen.spec.network import NetworkSpec, PortSpec, Stage, StageSpec
+from lutgen.spec.slide import EncodeSpec, SlideSpec
 from lutgen.spec.stream import RegrouperSpec
 
 __all__ = ["FOLD_FIELDS", "Fold", "default_fold", "default_input_lanes", "plan"]
@@ -111,6 +113,9 @@ class _Planner:
             return
         try:
             wish.check()
+            if isinstance(node, LutConv2d) and self._slides(node, wish):
+                self._slide(node, sources[0], wish)
+                return
             lanes, spec, o = self._stage(node, [self._gives[s] for s in sources], wish)
         except ValueError as error:
             raise ValueError(f"Layer {node.name!r}: {error}") from None
@@ -168,6 +173,61 @@ class _Planner:
             return lanes, best, PortSpec(1, best.result, 1)
         raise node.fail("field 'op'", f"{node.op} can't be built into a network core")
 
+    def _slides(self, node: LutConv2d, wish: Fold) -> bool:
+        """Whether whole windows are kept in registers: where that is wished, or no fold without
+        gives the fan-in that is.
+        """
+        if wish.slide is None:
+            return node.encode == "pixel" and (wish.fan_in or 1) > node.table.shape[-3]
+        return bool(wish.slide)
+
+    def _slide(self, node: LutConv2d, source: str, wish: Fold) -> None:
+        """A convolution as windows and a linear layer on each of them; with encode ``pixel`` these
+        are windows of indices.
+        """
+        wire = self.wires[node.inputs[0]]
+        conv = node.spec(wire, memory=self.memory)
+        row, window = conv.row, conv.window
+        order = conv.order
+        if conv.encode == "pixel":
+            row = replace(
+                row,
+                in_features=window.area * row.codebooks,
+                element=IndexSpec.marked(row.centroids),
+                subvec=1,
+                metric="index",
+                taps=1,
+            )
+        else:
+            row = replace(row, feed_interval=0, feed_latency=0)
+        row = replace(row, **fold_row(row, wish))
+        if conv.encode == "pixel":
+            source = self._codes(node.name, source, conv, row.lookups * window.count, wish)
+        gives = self._gives[source]
+        marked = conv.encode == "pixel"
+        channels = conv.row.codebooks if marked else conv.in_channels
+        slide = SlideSpec(window, channels, gives.element, order, marked)
+        o = PortSpec(window.count * slide.elements, slide.result, slide.elements)
+        name = f"{node.name}__windows"
+        self._put(Stage(name, "windows", (source,), slide, gives.lanes, o))
+        o = PortSpec(self.wires[node.name].size, row.result, row.lanes)
+        self._put(Stage(node.name, node.op, (name,), row, slide.elements, o))
+
+    def _codes(self, name: str, source: str, conv: Conv2dSpec, busy: int, wish: Fold) -> str:
+        """The encoders of a convolution by pixel: as few as keep up with ``busy`` cycles."""
+        gives = self._gives[source]
+        lanes = gcd(gives.lanes, conv.in_channels)
+        if lanes != gives.lanes:
+            source = self._regroup(name, 0, source, lanes)
+        pixels = conv.window.height * conv.window.width
+        plain = replace(conv.row, lanes=1, taps=1)
+        for spec in sorted(_encode_folds(plain, pixels, wish), key=_comparisons):
+            if spec.interval <= busy:
+                break
+        o = PortSpec(pixels * plain.codebooks, spec.result, spec.row.fan_in)
+        self._put(Stage(f"{name}__codes", "encode", (source,), spec, lanes, o))
+        return f"{name}__codes"
+
     def _linear(self, node: LutLinear, element: Format, wish: Fold) -> LinearSpec:
         fold = default_fold(
             outputs=node.out_features,
@@ -194,3 +254,24 @@ class _Planner:
                 wish=wish.window_channels,
             )
         return replace(plain, **fold, window_channels=channels)
+
+
+def _encode_folds(row: LinearSpec, pixels: int, wish: Fold) -> Iterator[EncodeSpec]:
+    """The folds of encoders as a stage of their own."""
+    dims = min(wish.encoder_dims or row.subvec, row.subvec)
+    wished = wish.encoder_centroids
+    widths = [1 << k for k in range(clog2(row.centroids))] + [row.centroids]
+    for fan_in in range(1, row.codebooks + 1):
+        if row.codebooks % fan_in:
+            continue
+        if not row.has_encoders:
+            yield EncodeSpec(replace(row, fan_in=fan_in), pixels)
+            continue
+        for width in widths if wished is None else [min(wished, row.centroids)]:
+            fold = {"fan_in": fan_in, "encoder_centroids": width, "encoder_dims": dims}
+            yield EncodeSpec(replace(row, **fold), pixels)
+
+
+def _comparisons(spec: EncodeSpec) -> int:
+    """Elements that are compared in a cycle, the area of encoders."""
+    return spec.row.fan_in * spec.row.encoder_centroids * spec.row.encoder_dims

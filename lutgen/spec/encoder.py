@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from lutgen.numeric import Format, Int64Array, as_int, ceil_div, clog2
 from lutgen.spec.distance import DistanceSpec
 
-__all__ = ["DigitSpec", "EncoderSpec", "narrowest"]
+__all__ = ["DigitSpec", "EncoderSpec", "IndexSpec", "narrowest"]
 
 
 def narrowest(low: int, high: int) -> type[np.signedinteger[Any]]:
@@ -235,3 +235,47 @@ class DigitSpec:
         shifts = self.index_bits * np.arange(self.digits)
         digits = (data[..., None] >> shifts) & (self.centroids - 1)
         return digits.reshape(*data.shape[:-1], -1)
+
+
+@dataclass(frozen=True)
+class IndexSpec:
+    """Where indices arrive instead of activations, each with a mark on top for one that stands for
+    nothing: a tap outside the image.
+
+    Parameters
+    ----------
+    element : Format
+        Unsigned, of an index and its mark.
+    centroids : int
+        Centroids of the codebooks that they come from.
+    """
+
+    element: Format
+    centroids: int
+
+    def __post_init__(self) -> None:
+        as_int(self.centroids, "Centroids", low=2)
+        if self.element != self.marked(self.centroids):
+            raise ValueError(
+                f"Indices must come as {self.marked(self.centroids)}, not {self.element}"
+            )
+
+    @staticmethod
+    def marked(centroids: int) -> Format:
+        """The format of an index and its mark."""
+        return Format(clog2(centroids) + 1, False)
+
+    @property
+    def index_bits(self) -> int:
+        """Width of an index."""
+        return clog2(self.centroids)
+
+    @property
+    def interval(self) -> int:
+        """Cycles that one index takes: it is wiring."""
+        return 1
+
+    @property
+    def latency(self) -> int:
+        """Cycles from what arrives to the index: none."""
+        return 0

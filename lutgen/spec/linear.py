@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lutgen.numeric import Format, Grid, Int64Array, as_int, ceil_div, clog2, format_for
 from lutgen.spec.distance import METRICS
-from lutgen.spec.encoder import DigitSpec, EncoderSpec, narrowest
+from lutgen.spec.encoder import DigitSpec, EncoderSpec, IndexSpec, narrowest
 from lutgen.spec.matcher import BankSpec, RequantiserSpec, TreeSpec
 from lutgen.spec.stream import RegrouperSpec
 
@@ -75,7 +75,8 @@ class LinearSpec:
     element : Format
         Format of the inputs.
     subvec, centroids, metric
-        Sub-vector length v, centroids c, and ``l1``, ``l2``, ``chebyshev`` or ``digit``.
+        Sub-vector length v, centroids c, and ``l1``, ``l2``, ``chebyshev`` or ``digit``; or
+        ``index`` where what arrives are indices already, see `IndexSpec`.
     grid : Grid
         What table codes stand for.
     acc : Format
@@ -126,12 +127,14 @@ class LinearSpec:
                 f"Sub-vector length must not exceed the {self.in_features} input features, "
                 f"as {self.subvec} does"
             )
-        if self.metric not in LAYER_METRICS:
+        if self.metric not in (*LAYER_METRICS, "index"):
             raise ValueError(
                 f"Metric must be one of {', '.join(LAYER_METRICS)}, not {self.metric!r}"
             )
-        if self.metric == "digit" and self.subvec != 1:
-            raise ValueError(f"Sub-vector length of a digit layer must be 1, not {self.subvec}")
+        if not self.has_encoders and self.subvec != 1:
+            raise ValueError(
+                f"Sub-vector length of {self.metric} layers must be 1, not {self.subvec}"
+            )
         as_int(self.lanes, "Lanes", low=1, high=self.out_features)
         as_int(self.taps, "Taps", low=1)
         _ = self.encoder
@@ -141,8 +144,15 @@ class LinearSpec:
     # What is computed.
 
     @property
-    def encoder(self) -> EncoderSpec | DigitSpec:
+    def has_encoders(self) -> bool:
+        """Whether there are distances to be computed."""
+        return self.metric in METRICS
+
+    @property
+    def encoder(self) -> EncoderSpec | DigitSpec | IndexSpec:
         """One of the ``fan_in`` encoders."""
+        if self.metric == "index":
+            return IndexSpec(self.element, self.centroids)
         if self.metric == "digit":
             return DigitSpec(self.element, self.centroids)
         return EncoderSpec(
@@ -168,6 +178,11 @@ class LinearSpec:
         return clog2(self.centroids)
 
     @property
+    def code_bits(self) -> int:
+        """Width of an index with its mark, where it has one."""
+        return self.index_bits + (self.metric == "index")
+
+    @property
     def requantiser(self) -> RequantiserSpec:
         """One of the ``lanes`` requantisers."""
         return RequantiserSpec(self.acc, self.shift, self.output)
@@ -183,7 +198,7 @@ class LinearSpec:
         encoder = self.encoder
         if isinstance(encoder, DigitSpec):
             return encoder.compute(data)
-        if codebooks is None:
+        if codebooks is None or not isinstance(encoder, EncoderSpec):
             raise TypeError("Codebooks must be given unless the metric is digit")
         padded = np.pad(data, ((0, 0), (0, self.codebooks * self.subvec - self.in_features)))
         return encoder.compute(padded.reshape(len(data), self.codebooks, self.subvec), codebooks)
@@ -333,7 +348,7 @@ class LinearSpec:
         a cycle.
         """
         encoder = self.encoder
-        if isinstance(encoder, DigitSpec):
+        if not isinstance(encoder, EncoderSpec):
             return []
         books = np.asarray(codebooks, dtype=np.int64)
         padded = np.zeros((self.groups * self.fan_in, *books.shape[1:]), dtype=np.int64)
@@ -356,7 +371,7 @@ class LinearSpec:
     def codebook_bits(self) -> int:
         """Memory bits of the codebooks."""
         encoder = self.encoder
-        if isinstance(encoder, DigitSpec):
+        if not isinstance(encoder, EncoderSpec):
             return 0
         return self.fan_in * self.groups * encoder.interval * encoder.row_bits
 
@@ -389,4 +404,4 @@ class LinearSpec:
     @property
     def index_buffer_bits(self) -> int:
         """Memory bits of the index buffer."""
-        return self.index_rows * self.fan_in * self.index_bits
+        return self.index_rows * self.fan_in * self.code_bits

@@ -13,12 +13,22 @@ from lutgen.spec.fifo import FifoSpec
 from lutgen.spec.linear import LinearSpec
 from lutgen.spec.pointwise import AddSpec, MapSpec
 from lutgen.spec.pool import PoolSpec
+from lutgen.spec.slide import EncodeSpec, SlideSpec
 from lutgen.spec.stream import RegrouperSpec
 
 __all__ = ["Edge", "LookupSpec", "NetworkSpec", "PortSpec", "Stage", "StageSpec"]
 
 LookupSpec = LinearSpec | Conv2dSpec
-StageSpec = LookupSpec | PoolSpec | AddSpec | MapSpec | ArgmaxSpec | RegrouperSpec
+StageSpec = (
+    LookupSpec
+    | EncodeSpec
+    | SlideSpec
+    | PoolSpec
+    | AddSpec
+    | MapSpec
+    | ArgmaxSpec
+    | RegrouperSpec
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,7 @@ class Stage:
     ----------
     name : str
     op : str
-        A model's operation, or ``regroup``.
+        A model's operation, or ``regroup``, ``encode``, ``windows`` for what stands before one.
     inputs : tuple of str
         Stages that feed it, or ``input``.
     spec : StageSpec
@@ -89,7 +99,7 @@ class Stage:
     def regrouper(self) -> RegrouperSpec | None:
         """What stands at its input, where beats are regrouped."""
         spec = self.spec
-        if isinstance(spec, LookupSpec | PoolSpec):
+        if isinstance(spec, LookupSpec | EncodeSpec | SlideSpec | PoolSpec):
             return spec.regrouper(self.i_lanes)
         return spec if isinstance(spec, RegrouperSpec) else None
 
@@ -106,7 +116,9 @@ class Stage:
         spec = self.spec
         if isinstance(spec, Conv2dSpec) and spec.encode == "pixel":
             return spec.window.height * spec.window.width
-        return 1
+        if isinstance(spec, LinearSpec):
+            return self.o.elements // spec.out_features
+        return spec.pixels if isinstance(spec, EncodeSpec) else 1
 
     @property
     def cycles(self) -> dict[str, int]:
@@ -116,9 +128,12 @@ class Stage:
         if regrouper is not None:
             cycles["input"] = regrouper.parts * self.rows
         if isinstance(spec, LookupSpec):
-            cycles["encode"] = spec.encode_interval
-            cycles["lookup"] = spec.lookups
-        elif isinstance(spec, PoolSpec):
+            rows = self.rows if isinstance(spec, LinearSpec) else 1
+            cycles["encode"] = spec.encode_interval * rows
+            cycles["lookup"] = spec.lookups * rows
+        elif isinstance(spec, EncodeSpec):
+            cycles["encode"] = spec.interval
+        elif isinstance(spec, PoolSpec | SlideSpec):
             cycles["read"] = spec.interval
         elif isinstance(spec, ArgmaxSpec):
             cycles["input"] = spec.beats
@@ -138,7 +153,7 @@ class Stage:
         if isinstance(spec, RegrouperSpec):
             return 0
         if row is None:
-            assert isinstance(spec, PoolSpec | AddSpec | MapSpec | ArgmaxSpec)
+            assert not isinstance(spec, LookupSpec)
             return spec.latency
         if isinstance(spec, Conv2dSpec) and spec.encode == "pixel":
             return 1 + row.matcher_latency
@@ -154,6 +169,10 @@ class Stage:
         spec, row = self.spec, self.row
         if isinstance(spec, PoolSpec):
             return spec.walk.turn
+        if isinstance(spec, SlideSpec):
+            return spec.reads
+        if isinstance(spec, EncodeSpec):
+            return spec.row.encoder.interval
         if row is None:
             return 1
         if isinstance(spec, Conv2dSpec) and spec.encode == "window" and not row.buffered:

@@ -24,6 +24,7 @@ from lutgen.spec.conv import Conv2dSpec
 from lutgen.spec.linear import LinearSpec
 from lutgen.spec.pool import PoolSpec
 from lutgen.spec.ring import RingSpec
+from lutgen.spec.slide import EncodeSpec, SlideSpec
 from lutgen.spec.stream import RegrouperSpec
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def linear(stage: "Stage", spec: LinearSpec, queue: Queue, o: Outlet, net: "Net"
     steps, encoder = spec.encoder.interval, spec.encoder.latency
     matcher, slots = spec.matcher_latency, spec.index_slots
 
-    def encode() -> Actor:
+    def encode_rows() -> Actor:
         parts = Parts(spec.regrouper(stage.i_lanes), queue)
         end = -1
         number = 0
@@ -256,7 +257,7 @@ def linear(stage: "Stage", spec: LinearSpec, queue: Queue, o: Outlet, net: "Net"
                 o.push(begin, end + encoder + matcher)
             number += 1
 
-    yield encode()
+    yield encode_rows()
     if spec.buffered:
         yield look_up(spec, o, rows, released)
 
@@ -327,7 +328,7 @@ def conv(stage: "Stage", spec: Conv2dSpec, queue: Queue, o: Outlet, net: "Net") 
     interval, read, feed = feeder.interval, feeder.read_latency, feeder.latency
     slots = row.index_slots
 
-    def encode() -> Actor:
+    def feed_windows() -> Actor:
         number, begin = 0, -interval
         while True:
             begin = max(begin + interval, (yield from pixels.there(number)))
@@ -341,7 +342,7 @@ def conv(stage: "Stage", spec: Conv2dSpec, queue: Queue, o: Outlet, net: "Net") 
             pixels.finished.add(begin + read)
             number += 1
 
-    yield encode()
+    yield feed_windows()
     if row.buffered:
         yield look_up(row, o, rows, released)
 
@@ -360,6 +361,30 @@ def encode_pixels(stage: "Stage", spec: Conv2dSpec, queue: Queue, pixels: Pixels
             end = begin + steps - 1
             parts.take(end)
         pixels.written.add(end + encoder)
+        number += 1
+
+
+def encode(stage: "Stage", spec: EncodeSpec, queue: Queue, o: Outlet) -> Actor:
+    """`lutgen.gateware.slide.EncodeStage`."""
+    parts = Parts(spec.regrouper(stage.i_lanes), queue)
+    steps, latency, end = spec.row.encoder.interval, spec.row.encoder.latency, -1
+    while True:
+        begin = max(end + 1, (yield from parts.gather()))
+        begin = max(begin, (yield from o.space()))
+        end = begin + steps - 1
+        parts.take(end)
+        o.push(begin, end + latency)
+
+
+def slide(spec: SlideSpec, pixels: Pixels, o: Outlet) -> Actor:
+    """`lutgen.gateware.slide.SlideStage`."""
+    columns, whole, fresh = spec.window.columns, spec.window.kernel[1], spec.reads
+    number, end = 0, -1
+    while True:
+        begin = max(end + 1, (yield from pixels.there(number)), (yield from o.space()))
+        end = begin + (fresh if number % columns else whole) - 1
+        pixels.finished.add(end)
+        o.push(begin, end + 2)
         number += 1
 
 
@@ -437,6 +462,14 @@ class Net:
                 write(spec.regrouper(stage.i_lanes), spec.ring.words, queues[0], pixels),
                 walk(reads.turn, reads.outer, spec.latency, pixels, o),
             )
+        if isinstance(spec, SlideSpec):
+            pixels = self.pixels(spec.ring)
+            return (
+                write(spec.regrouper(stage.i_lanes), 1, queues[0], pixels),
+                slide(spec, pixels, o),
+            )
+        if isinstance(spec, EncodeSpec):
+            return (encode(stage, spec, queues[0], o),)
         if isinstance(spec, RegrouperSpec):
             return (regroup(spec, queues[0], o),)
         if isinstance(spec, ArgmaxSpec):
