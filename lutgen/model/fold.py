@@ -5,6 +5,7 @@ from typing import Any
 
 from lutgen.numeric import ceil_div
 from lutgen.spec.conv import FeederSpec
+from lutgen.spec.distance import METRICS
 from lutgen.spec.encoder import DigitSpec
 from lutgen.spec.linear import LinearSpec
 from lutgen.spec.window import WindowSpec
@@ -79,7 +80,7 @@ def default_fold(
     wish.check()
     lanes = min(16 if wish.lanes is None else wish.lanes, outputs)
     fan_in = min(1 if wish.fan_in is None else wish.fan_in, codebooks)
-    if metric == "digit":
+    if metric not in METRICS:
         return {"lanes": lanes, "fan_in": fan_in, "encoder_centroids": 1, "encoder_dims": 1}
     dims = min(subvec if wish.encoder_dims is None else wish.encoder_dims, subvec)
     tiles = ceil_div(outputs, lanes)
@@ -110,7 +111,7 @@ def fold_row(row: LinearSpec, wish: Fold, *, visits: int = 1, pixels: int = 1) -
         codebooks=row.codebooks,
         wish=wish,
     )
-    if row.metric != "digit" and wish.encoder_centroids is None:
+    if row.has_encoders and wish.encoder_centroids is None:
         at_once = 1
         while at_once < row.centroids:
             fold["encoder_centroids"] = at_once
