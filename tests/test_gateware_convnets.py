@@ -9,7 +9,10 @@ import simulation as sim
 
 from lutgen.flows import Job, side_by_side, simulate_batch
 from lutgen.gateware.build import build
-from lutgen.model.plan import plan
+from lutgen.gateware.contract import contract_of
+from lutgen.gateware.image import contents_of
+from lutgen.gateware.network import NetworkCore
+from lutgen.model.plan import Fold, plan
 
 CORES = 25
 
@@ -71,6 +74,20 @@ def test_random_cores(verilator, batch):
     assert all(core.interval is not None for core in report.cores)
 
 
+def test_a_contract_says_how_its_core_was_folded():
+    """The same plan comes out of the folds that a contract states."""
+    for seed in range(40):
+        model, layers, lanes, _ = random_case(seed)
+        spec = plan(model, input_lanes=lanes, layers=layers)
+        core = NetworkCore(spec, contents_of(spec, model))
+        folds = {
+            stage["name"]: Fold(**stage["fold"])
+            for stage in contract_of(spec, core, model)["stages"]
+            if "fold" in stage
+        }
+        assert plan(model, input_lanes=lanes, layers=folds) == spec, seed
+
+
 def test_schedule_covers_what_networks_are_made_of():
     """Or the random networks above test less than they claim."""
     seen, exact, paced, deep = set(), 0, 0, 0
@@ -90,7 +107,7 @@ def test_schedule_covers_what_networks_are_made_of():
     assert deep
     assert {op for op, _, _ in seen} == {
         *("lut_linear", "lut_conv2d", "max_pool2d", "avg_pool2d", "add", "map", "argmax"),
-        "regroup",
+        *("regroup", "encode", "windows"),
     }
-    convs = {(encode, order) for op, encode, order in seen if op == "lut_conv2d"}
+    convs = {(encode, order) for op, encode, order in seen if op == "lut_conv2d" and encode}
     assert convs == {("pixel", "hwc"), ("window", "hwc"), ("window", "chw")}

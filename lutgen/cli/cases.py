@@ -1,5 +1,6 @@
 """What a core is tested with: samples, what it must answer, and contents for its memories."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,12 +101,15 @@ def loadable_case(
     bias = random_of(rng, Format(spec.acc.bits - 1, True), (spec.out_features,))
     inputs = random_of(rng, spec.element, (samples, spec.in_features))
     codebooks = None if spec.metric == "digit" else books
+    words = core.load_words(codebooks, table, bias)
+    if contract["load"].get("check") == "crc32":
+        words = np.append(words, np.uint32(zlib.crc32(words.astype("<u4").tobytes())))
     return Case(
         verilog,
         contract,
         inputs,
         spec.compute(inputs, codebooks, table, bias),
-        core.load_words(codebooks, table, bias),
+        words,
         f"{samples} random samples, random tables",
     )
 

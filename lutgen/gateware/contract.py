@@ -120,8 +120,14 @@ def _stage(spec: NetworkSpec, stage: Stage) -> dict[str, Any]:
             "bias": row.bias_bits,
             "index_buffer": row.index_buffer_bits,
         }
-    elif stage.op not in ("regroup", "encode", "windows"):
+    elif stage.op not in ("regroup", "encode", "windows", "argmax"):
         entry["fold"] = {"lanes": stage.o.lanes}
+    if stage.op == "lut_conv2d":
+        entry["fold"]["slide"] = int(not isinstance(part, Conv2dSpec))
+        codes = [s.spec for s in spec.stages if s.name == f"{stage.name}__codes"]
+        if codes:  # the encoders are a stage of their own
+            entry["fold"]["encoder_centroids"] = codes[0].row.encoder_centroids
+            entry["fold"]["encoder_dims"] = codes[0].row.encoder_dims
     if isinstance(part, Conv2dSpec):
         entry |= {"encode": part.encode, "order": part.order}
         if part.encode == "window":

@@ -1,6 +1,6 @@
 """Convolution stages: a line buffer of activations, or one of indices."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -243,9 +243,7 @@ class PixelStage(LookupStage):
             sequencer.step.eq(looks),
             self.o.reserve.eq(looks & lines.turn_ends),
             matcher.valid.eq(delay(m, None, looks, 1, name="looked_up")),
-            matcher.lookup.eq(
-                delay(m, None, sequencer.o, 1, name="lookup_at", reset_less=True)
-            ),
+            matcher.lookup.eq(delay(m, None, sequencer.o, 1, name="lookup_at", reset_less=True)),
             matcher.lookup.short.eq(
                 delay(m, None, lines.pixel_ends, 1, name="short_at", reset_less=True)
             ),

@@ -32,9 +32,7 @@ class Pushes(wiring.Signature):
 
     def __init__(self, shape):
         self.shape = shape
-        super().__init__(
-            {"space": In(1), "reserve": Out(1), "valid": Out(1), "p": Out(shape)}
-        )
+        super().__init__({"space": In(1), "reserve": Out(1), "valid": Out(1), "p": Out(shape)})
 
 
 class Fifo(wiring.Component):

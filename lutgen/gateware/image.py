@@ -15,6 +15,7 @@ from lutgen.model import LutConv2d, LutLayer, Map, Model
 from lutgen.model.plan import FOLD_FIELDS
 from lutgen.numeric import ceil_div
 from lutgen.spec.conv import pixel_acc_format
+from lutgen.spec.encoder import IndexSpec
 from lutgen.spec.linear import LinearSpec, acc_format
 from lutgen.spec.network import NetworkSpec, Stage
 from lutgen.spec.pointwise import MapSpec
@@ -22,7 +23,8 @@ from lutgen.spec.slide import EncodeSpec
 
 __all__ = ["contents_of", "layer_words", "model_image"]
 
-FREE = ("acc", "memory", "line_rows", "feed_interval", "feed_latency", *FOLD_FIELDS)  # what a core's model may have otherwise
+# What a core's model may have otherwise.
+FREE = ("acc", "memory", "line_rows", "feed_interval", "feed_latency", *FOLD_FIELDS)
 
 
 def contents_of(spec: NetworkSpec, model: Model) -> dict[str, Memories | list[int]]:
@@ -166,20 +168,20 @@ def _stage_words(model: Model, node: Any, stage: Stage) -> NDArray[np.uint32]:
     try:
         table = node.table.reshape((g, c, n) if row.taps == 1 else (row.taps, g, c, n))
     except ValueError:
-        raise node.fail("array 'table'", "must have the shape that the core was built for") from None
+        raise node.fail(
+            "array 'table'", "must have the shape that the core was built for"
+        ) from None
     books = node.codebooks if row.has_encoders else None
     return layer_words(row, books, table, node.bias, exact=not (conv and wanted.encode == "pixel"))
 
 
 def _as_slid(built: LinearSpec, wanted: LinearSpec) -> LinearSpec:
-    """A convolution's layer on a pixel or window, in the terms of its layer on windows of indices."""
-    same = {"feed_interval": built.feed_interval, "feed_latency": built.feed_latency, "taps": 1}
-    if built.metric == "index":
-        same |= {"in_features": built.in_features, "element": built.element, "subvec": 1}
-        same |= {"metric": "index"}
-        features = wanted.taps * wanted.codebooks
-        same["in_features"] = features
-    return replace(wanted, **same)
+    """A convolution's layer on a pixel or window, in the terms of its layer on whole windows."""
+    if built.metric != "index":
+        return wanted
+    features = wanted.taps * wanted.codebooks
+    element = IndexSpec.marked(wanted.centroids)
+    return replace(wanted, in_features=features, element=element, subvec=1, metric="index", taps=1)
 
 
 def _check_same(node: Any, built: Any, wanted: Any) -> None:

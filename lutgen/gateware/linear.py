@@ -94,9 +94,7 @@ class LookupStage(wiring.Component):
         self.encoders = Encoders(spec, books)
         self.matcher = Matcher(spec, banks, bias)
         members = {
-            "i": In(
-                stream.Signature(data.ArrayLayout(element_shape(spec.element), i_lanes))
-            ),
+            "i": In(stream.Signature(data.ArrayLayout(element_shape(spec.element), i_lanes))),
             "o": Out(Pushes(data.ArrayLayout(element_shape(spec.result), spec.lanes))),
         }
         self._loaded = {

@@ -234,9 +234,7 @@ class Matcher(wiring.Component):
             with m.If(valid_acc):
                 m.d.sync += acc.eq(Mux(at[to_acc].first, bias[lane], acc) + tree.o)
         done = at[to_acc + 1]
-        m.d.comb += self.o_valid.eq(
-            delay(m, None, valid_done & done.last, 1, name="result_valid")
-        )
+        m.d.comb += self.o_valid.eq(delay(m, None, valid_done & done.last, 1, name="result_valid"))
         return m
 
     def _look_up(self, m, at, latency):

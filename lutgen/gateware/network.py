@@ -102,9 +102,7 @@ class NetworkCore(wiring.Component):
         spec = self.spec
         port = spec.input
         # Names that no node can have.
-        m.submodules["_frame_check"] = check = FrameCheck(
-            beat(port), port.beats, spec.timing.pace
-        )
+        m.submodules["_frame_check"] = check = FrameCheck(beat(port), port.beats, spec.timing.pace)
         m.submodules["_gate"] = gate = Gate(
             beat(spec.output), spec.output.beats, spec.schedule.samples
         )
@@ -146,7 +144,9 @@ class NetworkCore(wiring.Component):
         queues = {name: [] for name in gives}
         for number, edge in enumerate(spec.edges):
             pushes = gives[edge.source]
-            m.submodules[f"_queue_{number}"] = fifo = Fifo(edge.fifo, beat(spec.source(edge.source)))
+            m.submodules[f"_queue_{number}"] = fifo = Fifo(
+                edge.fifo, beat(spec.source(edge.source))
+            )
             queues[edge.source].append(fifo)
             m.d.comb += [
                 fifo.i.reserve.eq(pushes.reserve),

@@ -1,4 +1,4 @@
-"""Stages that work element by element: residual joins, functions by table, changes of beat width."""
+"""Stages that work element by element: residual joins, functions by table, other beat widths."""
 
 from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data, stream, wiring
@@ -42,8 +42,7 @@ class AddStage(wiring.Component):
         self.spec = spec
         self.lanes = lanes
         members = {
-            f"i_{k}": In(stream.Signature(beats(fmt, lanes)))
-            for k, fmt in enumerate(spec.elements)
+            f"i_{k}": In(stream.Signature(beats(fmt, lanes))) for k, fmt in enumerate(spec.elements)
         }
         super().__init__({**members, "o": Out(Pushes(beats(spec.result, lanes)))})
 
@@ -124,9 +123,7 @@ class MapStage(wiring.Component):
             m.d.comb += [
                 table.en.eq(1),
                 table.addr.eq(self.i.p[lane]),
-                self.o.p[lane].eq(
-                    table.data.as_signed() if spec.output.signed else table.data
-                ),
+                self.o.p[lane].eq(table.data.as_signed() if spec.output.signed else table.data),
             ]
             if self._rows is None:
                 connect(m, flipped(self.load_map), table.load)

@@ -163,7 +163,11 @@ class Gate(wiring.Component):
         known = Signal(range(count + 1), name="verdicts")
         # Verdicts of the samples under way, the oldest lowest.
         verdicts = Signal(count, name="verdict_bits", reset_less=True)
-        leaves, moves, final = Signal(name="leaves"), Signal(name="moves"), Signal(name="final_beat")
+        leaves, moves, final = (
+            Signal(name="leaves"),
+            Signal(name="moves"),
+            Signal(name="final_beat"),
+        )
         there, good = Signal(name="verdict_there"), Signal(name="verdict_good")
         number = Signal(position_bits(self.beats), name="beat")
         m.d.comb += [

@@ -107,7 +107,10 @@ class Ledger(wiring.Component):
                     m.d.sync += [row.eq(0), y.eq(-top * width)]
 
         pixel = position_bits(ring.pixels)
-        first_x, last_x = Signal(position_bits(width), name="first_x"), Signal(position_bits(width), name="last_x")
+        first_x, last_x = (
+            Signal(position_bits(width), name="first_x"),
+            Signal(position_bits(width), name="last_x"),
+        )
         first_y, last_y = Signal(pixel, name="first_y"), Signal(pixel, name="last_y")
         returns = Signal(name="returns")  # to the first row, see `RingSpec.frees`
         m.d.comb += [
@@ -278,7 +281,9 @@ class LineBuffer(wiring.Component):
         m.d.sync += offset0.eq(offset0_next)
 
         # Where the word at hand lies: the ring's row, and the word in it.
-        x = Signal(signed_range(-left, (window.columns - 1) * across + kw - 1), name="x", init=-left)
+        x = Signal(
+            signed_range(-left, (window.columns - 1) * across + kw - 1), name="x", init=-left
+        )
         y = Signal(signed_range(-top, (window.rows - 1) * down + kh - 1), name="y", init=-top)
         base = Signal.like(base0, name="base", init=-top * line % ring.depth)
         offset = Signal.like(offset0, name="offset", init=begin)

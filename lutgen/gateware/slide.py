@@ -151,9 +151,7 @@ class SlideStage(wiring.Component):
     def _write(self, m, ledger, banks):
         """Pixels into the memories of their rows, row after row."""
         spec, window = self.spec, self.spec.window
-        m.submodules.regroup = regroup = Regrouper(
-            spec.regrouper(self.i_lanes), spec.element.bits
-        )
+        m.submodules.regroup = regroup = Regrouper(spec.regrouper(self.i_lanes), spec.element.bits)
         column = Signal(position_bits(window.width), name="write_column")
         row = Signal(position_bits(len(banks)), name="write_row")
         last = Signal(name="write_last_column")
@@ -210,9 +208,7 @@ class SlideStage(wiring.Component):
                 m.d.sync += [
                     x.eq(-left),
                     y.eq(Mux(last_row, -top, y + down)),
-                    bank.eq(
-                        Mux(last_row, self._around(bank, between), self._around(bank, within))
-                    ),
+                    bank.eq(Mux(last_row, self._around(bank, between), self._around(bank, within))),
                 ]
         return x, y, bank
 

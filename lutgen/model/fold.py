@@ -1,11 +1,14 @@
 """How stages trade area for cycles: what is wished, and what is chosen where nothing is."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from lutgen.numeric import ceil_div
 from lutgen.spec.conv import FeederSpec
+from lutgen.spec.distance import METRICS
 from lutgen.spec.encoder import DigitSpec
 from lutgen.spec.linear import LinearSpec
+from lutgen.spec.window import WindowSpec
 
 __all__ = ["FOLD_FIELDS", "Fold", "default_fold", "divisor", "fold_row", "window_channels"]
 
@@ -64,7 +67,7 @@ def divisor(size: int, most: int) -> int:
 
 def default_fold(
     *, outputs: int, subvec: int, centroids: int, metric: str, codebooks: int, wish: Fold
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """The fold of a lookup layer: what was wished, and for the rest 16 lanes, fan-in 1, and an
     encoder just wide enough not to be slower than the matcher.
 
@@ -77,7 +80,7 @@ def default_fold(
     wish.check()
     lanes = min(16 if wish.lanes is None else wish.lanes, outputs)
     fan_in = min(1 if wish.fan_in is None else wish.fan_in, codebooks)
-    if metric == "digit":
+    if metric not in METRICS:
         return {"lanes": lanes, "fan_in": fan_in, "encoder_centroids": 1, "encoder_dims": 1}
     dims = min(subvec if wish.encoder_dims is None else wish.encoder_dims, subvec)
     tiles = ceil_div(outputs, lanes)
@@ -94,7 +97,7 @@ def default_fold(
     }
 
 
-def fold_row(row: LinearSpec, wish: Fold, *, visits: int = 1, pixels: int = 1) -> dict[str, int]:
+def fold_row(row: LinearSpec, wish: Fold, *, visits: int = 1, pixels: int = 1) -> dict[str, Any]:
     """`default_fold` of a convolution: lanes divide its outputs, and the encoder may take as long
     as the matcher takes for ``visits`` rows of lookups while ``pixels`` rows are encoded.
     """
@@ -108,7 +111,7 @@ def fold_row(row: LinearSpec, wish: Fold, *, visits: int = 1, pixels: int = 1) -
         codebooks=row.codebooks,
         wish=wish,
     )
-    if row.metric != "digit" and wish.encoder_centroids is None:
+    if row.has_encoders and wish.encoder_centroids is None:
         at_once = 1
         while at_once < row.centroids:
             fold["encoder_centroids"] = at_once
@@ -121,7 +124,7 @@ def fold_row(row: LinearSpec, wish: Fold, *, visits: int = 1, pixels: int = 1) -
 
 
 def window_channels(
-    row: LinearSpec, *, area: int, channels: int, order: str, wish: int | None
+    row: LinearSpec, window: WindowSpec, *, channels: int, order: str, wish: int | None
 ) -> tuple[int, int]:
     """Channels that are read in one cycle, and the fan-in, which both must make whole groups: the
     fewest channels that do not hold up the rest; with a wish, the most up to that.
@@ -130,7 +133,7 @@ def window_channels(
     -------
     channels, fan_in : int
     """
-    encoder = row.encoder
+    encoder, area = row.encoder, window.area
     per = encoder.digits if isinstance(encoder, DigitSpec) else 1
     for fan_in in range(row.fan_in, 0, -1):
         group = fan_in * row.subvec
@@ -144,10 +147,11 @@ def window_channels(
         if wish is not None:
             below = [word for word in words if word <= wish]
             return (below[-1] if below else words[0]), fan_in
-        busy = max(replace(row, fan_in=fan_in).lookups, replace(row, fan_in=fan_in).encode_interval)
+        busy = replace(row, fan_in=fan_in).interval
         for word in words:
             feeder = FeederSpec(area, channels, word, order, per, group, encoder.interval)
-            if feeder.interval <= busy:
+            writes = window.height * window.width * (channels // word)
+            if feeder.interval <= busy and writes <= busy * window.count:
                 return word, fan_in
         return words[-1], fan_in
     raise AssertionError("a fan-in of 1 always goes with all channels or with one")

@@ -1,4 +1,4 @@
-"""From a model to the network core that computes it: stages, their folds, and how they are joined."""
+"""From a model to the network core that computes it: stages, their folds, how they are joined."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,8 +20,8 @@ from lutgen.model.nodes import Add, Argmax, AvgPool2d, Flatten, Map, MaxPool2d
 from lutgen.numeric import Format, ceil_div, clog2
 from lutgen.spec.argmax import ArgmaxSpec
 from lutgen.spec.conv import Conv2dSpec
-from lutgen.spec.linear import LinearSpec
 from lutgen.spec.encoder import IndexSpec
+from lutgen.spec.linear import LinearSpec
 from lutgen.spec.network import NetworkSpec, PortSpec, Stage, StageSpec
 from lutgen.spec.slide import EncodeSpec, SlideSpec
 from lutgen.spec.stream import RegrouperSpec
@@ -242,13 +242,14 @@ class _Planner:
     def _conv(self, node: LutConv2d, wire: Wire, wish: Fold) -> Conv2dSpec:
         plain = node.spec(wire, memory=self.memory)
         window = plain.window
+        row = replace(plain.row, feed_interval=0, feed_latency=0)
         pixels = window.height * window.width if node.encode == "pixel" else window.count
-        fold = fold_row(plain.row, wish, visits=window.count, pixels=pixels)
+        fold = fold_row(row, wish, visits=window.count, pixels=pixels)
         channels = 0
         if node.encode == "window":
             channels, fold["fan_in"] = window_channels(
-                replace(plain.row, **fold),
-                area=window.area,
+                replace(row, **fold),
+                window,
                 channels=node.in_channels,
                 order=node.order,
                 wish=wish.window_channels,
@@ -268,8 +269,8 @@ def _encode_folds(row: LinearSpec, pixels: int, wish: Fold) -> Iterator[EncodeSp
             yield EncodeSpec(replace(row, fan_in=fan_in), pixels)
             continue
         for width in widths if wished is None else [min(wished, row.centroids)]:
-            fold = {"fan_in": fan_in, "encoder_centroids": width, "encoder_dims": dims}
-            yield EncodeSpec(replace(row, **fold), pixels)
+            narrow = replace(row, fan_in=fan_in, encoder_centroids=width, encoder_dims=dims)
+            yield EncodeSpec(narrow, pixels)
 
 
 def _comparisons(spec: EncodeSpec) -> int:

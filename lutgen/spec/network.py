@@ -20,14 +20,7 @@ __all__ = ["Edge", "LookupSpec", "NetworkSpec", "PortSpec", "Stage", "StageSpec"
 
 LookupSpec = LinearSpec | Conv2dSpec
 StageSpec = (
-    LookupSpec
-    | EncodeSpec
-    | SlideSpec
-    | PoolSpec
-    | AddSpec
-    | MapSpec
-    | ArgmaxSpec
-    | RegrouperSpec
+    LookupSpec | EncodeSpec | SlideSpec | PoolSpec | AddSpec | MapSpec | ArgmaxSpec | RegrouperSpec
 )
 
 

@@ -50,6 +50,11 @@ class PoolSpec:
         _ = self.walk
 
     @property
+    def latency(self) -> int:
+        """Cycles from the last read of a result to the result."""
+        raise NotImplementedError
+
+    @property
     def ring(self) -> RingSpec:
         """The line buffer."""
         words = self.channels // self.lanes
@@ -161,4 +166,3 @@ class AvgPool2dSpec(PoolSpec):
         for _, _, tap in taps:
             total += tap
         return requantise(total * self.multiplier, self.shift, self.output)
-

@@ -72,7 +72,8 @@ class RingSpec:
         y, x = self._origins()
         last_y = np.minimum(y + window.kernel[0], window.height) - 1
         last_x = np.minimum(x + window.kernel[1], window.width) - 1
-        return (last_y[:, None] * window.width + last_x[None, :]).reshape(-1)
+        needs: Int64Array = last_y[:, None] * window.width + last_x[None, :]
+        return needs.reshape(-1)
 
     @cached_property
     def frees(self) -> Int64Array:
