@@ -8,6 +8,8 @@ from streams import put
 
 from lutgen.formal.port import Ports
 from lutgen.gateware.port import FrameCheck, Gate
+from lutgen.model import MaxPool2d, Model
+from lutgen.model.plan import plan
 
 
 def random_frames(rng, beats):
@@ -98,3 +100,24 @@ def test_a_broken_frame_is_told():
 
     sim.simulate(unit, [bench])
     assert errors == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_results_that_come_before_their_verdict(lanes):
+    """Their queue holds them until the sample's last beat is in, which must still find its way."""
+    rng = np.random.default_rng(lanes)
+    wire = sim.Activation(4, False, 1.0)
+    pool = MaxPool2d(name="pool", inputs=("input",), kernel=(2, 2), stride=(2, 2))
+    model = Model("pool_net", (6, 6, 1), wire, (pool,))
+    spec = plan(model, input_lanes=lanes)
+    inputs = sim.random_inputs(rng, model, 6)
+    want = model.run(inputs)["pool"].reshape(6, -1).tolist()
+    frames = sim.good_frames(spec, inputs)
+    broken = [frames[0][:-1] + [(0, False), (0, True)], [(0, True)]]
+    core = sim.network_core(model, spec)
+    run = sim.run_core(core, broken + frames, gaps=0.5, rng=rng, results=6)
+    assert (run.outputs, run.frame_error) == (want, True)
+    run = sim.run_core(sim.network_core(model, spec), frames, rng=rng, results=6)
+    assert run.outputs == want
+    assert run.ended[0] - run.began[0] == spec.timing.latency
+    assert run.ended[-1] - run.ended[-2] == spec.timing.interval

@@ -191,8 +191,9 @@ def measure(spec: "NetworkSpec") -> Schedule:
     """Latency and interval of a core, and the depths of its queues.
 
     A queue is as deep as its producer needs in order to go on without a pause. Where a stage has
-    several inputs, those that do not come the longest way wait for that one: their queues are made
-    as deep as never to keep anybody waiting, which the schedule itself shows.
+    several inputs, those that do not come the longest way wait for that one, and results wait for
+    the verdict on their sample: such queues are made as deep as never to keep anybody waiting,
+    which the schedule itself shows.
 
     Where the interval would vary from sample to sample, samples are paced: the least pace is taken
     that makes it constant. (The events are a max-plus linear system; behind a periodic source that
@@ -231,16 +232,20 @@ def measure(spec: "NetworkSpec") -> Schedule:
 
 
 def _depths(spec: "NetworkSpec") -> list[int | None]:
-    """What every producer needs; None for the inputs of joins that wait for another."""
+    """What every producer needs; None where something waits for another: the inputs of joins that
+    do not come the longest way, and results that come before their sample's last beat and so before
+    its verdict.
+    """
     least = {"input": 2} | {stage.name: stage.least_depth for stage in spec.stages}
     wires = list(spec.wires())
     joins = {stage.name for stage in spec.stages if len(stage.inputs) > 1}
-    if not joins:
-        return [least[source] for source, _, _ in wires]
-    free = [None if target in joins else least[source] for source, target, _ in wires]
+    depths: list[int | None] = [least[source] for source, _, _ in wires]
+    waits = joins | {"output"}
+    free = [None if wire[1] in waits else depth for wire, depth in zip(wires, depths, strict=True)]
     net = Net(spec, free, 0)
     net.run(1)
-    depths: list[int | None] = [least[source] for source, _, _ in wires]
+    if net.queues[-1].needed() > least[spec.stages[-1].name]:
+        depths[-1] = None
     for join in joins:
         inputs = [k for k, (_, target, _) in enumerate(wires) if target == join]
         longest = max(inputs, key=lambda k: net.queues[k].pushed.at[0])
