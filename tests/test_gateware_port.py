@@ -113,7 +113,7 @@ def test_results_that_come_before_their_verdict(lanes):
     inputs = sim.random_inputs(rng, model, 6)
     want = model.run(inputs)["pool"].reshape(6, -1).tolist()
     frames = sim.good_frames(spec, inputs)
-    broken = [frames[0][:-1] + [(0, False), (0, True)], [(0, True)]]
+    broken = [[*frames[0][:-1], (0, False), (0, True)], [(0, True)]]
     core = sim.network_core(model, spec)
     run = sim.run_core(core, broken + frames, gaps=0.5, rng=rng, results=6)
     assert (run.outputs, run.frame_error) == (want, True)
