@@ -1,9 +1,11 @@
 """The emitted Verilog: random cores in Verilator against golden, same text twice, structure."""
 
+import functools
 import os
 import subprocess
 import sys
 
+import convnets
 import numpy as np
 import pytest
 import simulation as sim
@@ -92,13 +94,20 @@ def mnist_like():
     )
 
 
+KINDS = ["rom", "digit", "loadable", "everything", "everything_loadable"]
+
+
+@functools.cache
 def texts():
-    """Verilog of a ROM core, a digit core and a loadable core."""
+    """Verilog of a ROM core, a digit core, a convolutional one and loadable ones."""
     first, second = mnist_like()
+    everything, folds = convnets.everything()
     return {
         "rom": build(first, lanes=8, fan_in=2, encoder_dims=3),
         "digit": build(second, lanes=4, fan_in=3),
         "loadable": build_loadable(codebooks=16, subvec=4),
+        "everything": build(everything, layers=folds),
+        "everything_loadable": build(everything, layers=folds, loadable=True),
     }
 
 
@@ -129,7 +138,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("kind", ["rom", "digit", "loadable"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_lint(verilator, kind):
     """Nothing is waived but what rtl_templates/lint.vlt lists."""
     assert check.lint(texts()[kind].verilog) == []
@@ -148,7 +157,7 @@ def yosys():
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("kind", ["rom", "digit", "loadable"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_structure(yosys, kind):
     """No latch, no combinational loop, no undriven net; tables are memories."""
     core = texts()[kind]
@@ -178,5 +187,17 @@ def test_after_synthesis(verilator, yosys):
     text = check.netlist(core.verilog, "gates")
     assert text.count("\nmodule ") == 1  # flat: nothing of the original is left to pass the test
     inputs = sim.random_inputs(rng, model, 30)
+    report = simulate(text, core.contract, inputs, model.run(inputs)["top"], faults=True)
+    assert report.passed, report.describe()
+
+
+def test_every_stage_after_synthesis(verilator, yosys):
+    """The same for a network of every operation, encoding and kind of stage."""
+    rng = np.random.default_rng(7)
+    model, _ = convnets.everything()
+    core = texts()["everything"]
+    text = check.netlist(core.verilog, "everything")
+    assert text.count("\nmodule ") == 1
+    inputs = sim.random_inputs(rng, model, 8)
     report = simulate(text, core.contract, inputs, model.run(inputs)["top"], faults=True)
     assert report.passed, report.describe()

@@ -161,8 +161,8 @@ class Gate(wiring.Component):
         under_way = Signal(range(count + 1), name="under_way")
         after = Signal.like(under_way, name="under_way_after")
         known = Signal(range(count + 1), name="verdicts")
-        # Verdicts of the samples under way, the oldest lowest.
-        verdicts = Signal(count, name="verdict_bits", reset_less=True)
+        # Verdicts of the samples under way, the oldest lowest; 0 above them.
+        verdicts = Signal(count, name="verdict_bits")
         leaves, moves, final = (
             Signal(name="leaves"),
             Signal(name="moves"),
@@ -190,11 +190,12 @@ class Gate(wiring.Component):
         ]
         with m.If(moves):
             m.d.sync += number.eq(Mux(final, 0, number + 1))
-        shifted = Signal.like(verdicts, name="verdict_bits_shifted")
-        m.d.comb += shifted.eq(Mux(leaves, verdicts >> 1, verdicts))
-        m.d.sync += verdicts.eq(shifted)
+        rest, new = (Signal.like(verdicts, name=f"verdict_bits_{n}") for n in ("rest", "new"))
         place = Signal.like(known, name="verdict_place")
-        m.d.comb += place.eq(known - leaves)
-        with m.If(self.judged):
-            m.d.sync += verdicts.bit_select(place, 1).eq(self.good)
+        m.d.comb += [
+            place.eq(known - leaves),
+            rest.eq(Mux(leaves, verdicts >> 1, verdicts)),
+            new.eq((self.judged & self.good) << place),
+        ]
+        m.d.sync += verdicts.eq(rest | new)
         return m
