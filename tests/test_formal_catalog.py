@@ -164,12 +164,28 @@ def test_a_proof_of_nothing_is_none(tmp_path):
     assert (tmp_path / "kept/proof/engine_0/trace.vcd").is_file()
 
 
-@pytest.mark.usefixtures("_sby")
-def test_command(capsys):
-    assert main(["prove", "fifo", "--quick", "--json"]) == 0
+def test_command(capsys, monkeypatch):
+    """Status 1 where one proof fails; which one, and where, on standard output."""
+    tried = []
+
+    def pretend(proof, *, keep):
+        tried.append(proof)
+        bad = len(tried) % 2 == 0
+        place = ("fifo.py:1",) if bad else ()
+        return prove.Outcome("refuted" if bad else "proven", 2, 9, 0.25, place)
+
+    monkeypatch.setattr(prove, "prove", pretend)
+    monkeypatch.setattr(prove, "find_sby", dict)
+    assert main(["prove", "fifo", "--quick", "--json"]) == 1
     said = json.loads(capsys.readouterr().out)
-    assert said["ok"] is True
-    assert [proof["status"] for proof in said["proofs"]] == ["proven", "proven"]
+    assert said["ok"] is False
+    assert [proof["status"] for proof in said["proofs"]] == ["proven", "refuted"]
+    assert said["proofs"][1]["failed"] == ["fifo.py:1"]
+    assert said["claims"] == CLAIMS
+    assert main(["prove", "index_buffer", "--quick"]) == 0
+    assert "proven" in capsys.readouterr().out
+    assert main(["prove", "fifo", "--quick"]) == 1
+    assert "refuted; fifo.py:1" in capsys.readouterr().out
 
 
 def test_command_names_the_parts(capsys):

@@ -225,6 +225,7 @@ class PortProof(Proof):
             Assert(inside("beat", "gate") == beat),
             Assert(inside("under_way", "gate") == under),
             Assert(verdicts + unjudged == under),
+            Assert(inside("verdict_bits", "gate") >> verdicts == 0),
             Assert(implies(there, (ahead < under) & (known == (ahead < verdicts)))),
             Assert(
                 implies(
