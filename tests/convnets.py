@@ -160,7 +160,7 @@ def random_folds(rng, model):
 def everything():
     """A model with every operation and encoding, and folds that give every kind of stage."""
     rng = np.random.default_rng(12)
-    grower = Grower(rng, (5, 4, 3), sim.Activation(6, False, 1.0))
+    grower = Grower(rng, (4, 3, 2), sim.Activation(4, False, 1.0))
     small = {"metric": "l1", "subvec": 2, "centroids": 4}
     start = None
     for name, encode, order in [
@@ -170,14 +170,14 @@ def everything():
         ("slid_pixels", "pixel", "hwc"),
     ]:
         features = grower.shape[2] * (9 if encode == "window" else 1)
-        row = sim.random_layer(rng, "x", "input", grower.wire, features, 4, None, **small)
+        row = sim.random_layer(rng, "x", "input", grower.wire, features, 2, None, **small)
         taps = [3, 3] if encode == "pixel" else []
-        output = sim.Activation(6, False, 1.0)
+        output = sim.Activation(4, False, 1.0)
         node = LutConv2d(
             name=name,
             inputs=(grower.at,),
             in_channels=grower.shape[2],
-            out_channels=4,
+            out_channels=2,
             kernel=(3, 3),
             stride=(1, 1),
             pad=(1, 1, 1, 1),
@@ -190,18 +190,18 @@ def everything():
             shift=2,
             output=output,
             table=rng.integers(0, 16, (*taps, *row.table.shape)),
-            bias=rng.integers(-20, 20, 4),
+            bias=rng.integers(-20, 20, 2),
             codebooks=row.codebooks,
         )
-        grower.put(node, (5, 4, 4), output)
+        grower.put(node, (4, 3, 2), output)
         start = start or grower.at
     output = sim.Activation(5, True, 1.0)
     join = Add(name="join", inputs=(start, grower.at), left_shifts=(0, 1), shift=2, output=output)
-    grower.put(join, (5, 4, 4), output)
+    grower.put(join, (4, 3, 2), output)
     mapped = Map(name="mapped", inputs=("join",), map=rng.integers(-16, 16, 32), output=output)
-    grower.put(mapped, (5, 4, 4), output)
+    grower.put(mapped, (4, 3, 2), output)
     grower.put(
-        MaxPool2d(name="most", inputs=("mapped",), kernel=(2, 2), stride=(1, 2)), (4, 2, 4), output
+        MaxPool2d(name="most", inputs=("mapped",), kernel=(2, 2), stride=(1, 1)), (3, 2, 2), output
     )
     mean = AvgPool2d(
         name="mean",
@@ -212,14 +212,14 @@ def everything():
         shift=4,
         output=output,
     )
-    grower.put(mean, (2, 1, 4), output)
-    grower.put(sim.random_layer(rng, "head", "mean", output, 8, 3, None, **small), (3,), None)
+    grower.put(mean, (1, 1, 2), output)
+    grower.put(sim.random_layer(rng, "head", "mean", output, 2, 3, None, **small), (3,), None)
     grower.put(Argmax(name="top", inputs=("head",)), (1,), None)
     folds = {
         "pixels": {"lanes": 2},
-        "windows": {"lanes": 2, "window_channels": 2},
+        "windows": {"lanes": 1, "window_channels": 2},
         "slid": {"slide": 1, "fan_in": 3},
-        "slid_pixels": {"slide": 1, "fan_in": 6, "lanes": 2},
-        "join": {"lanes": 4},
+        "slid_pixels": {"slide": 1, "fan_in": 4, "lanes": 1},
+        "join": {"lanes": 2},
     }
     return Model("everything", grower.model_shape, grower.input, tuple(grower.nodes)), folds
