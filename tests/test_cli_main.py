@@ -150,7 +150,7 @@ def test_bad_input(args, text, capsys, tmp_path, monkeypatch):
 
 def test_bad_layer(capsys, model, tmp_path):
     text = error(capsys, "build", model, "-o", tmp_path / "x.v", "--layer", "fc9.lanes=2")
-    assert text == "layer 'fc9': is no lookup layer; there are fc0, fc1"
+    assert text == "layer 'fc9': is no layer with a fold; there are fc0, fc1"
     assert [path.name for path in tmp_path.iterdir()] == ["net.lut"]
 
 
