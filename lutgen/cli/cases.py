@@ -1,6 +1,5 @@
 """What a core is tested with: samples, what it must answer, and contents for its memories."""
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +73,7 @@ def loadable_case(
     if contract["load"] is None or contract["model"] or len(contract["stages"]) != 1:
         raise LutgenError("a MODEL.lut is needed: only a loadable core of one layer works without")
     from lutgen.gateware.build import build_loadable
+    from lutgen.gateware.image import checked
     from lutgen.spec import LinearSpec
 
     stage, source, sink = contract["stages"][0], contract["input"], contract["output"]
@@ -101,9 +101,7 @@ def loadable_case(
     bias = random_of(rng, Format(spec.acc.bits - 1, True), (spec.out_features,))
     inputs = random_of(rng, spec.element, (samples, spec.in_features))
     codebooks = None if spec.metric == "digit" else books
-    words = core.load_words(codebooks, table, bias)
-    if contract["load"].get("check") == "crc32":
-        words = np.append(words, np.uint32(zlib.crc32(words.astype("<u4").tobytes())))
+    words = checked(core.load_words(codebooks, table, bias))
     return Case(
         verilog,
         contract,

@@ -21,7 +21,7 @@ from lutgen.spec.network import NetworkSpec, Stage
 from lutgen.spec.pointwise import MapSpec
 from lutgen.spec.slide import EncodeSpec
 
-__all__ = ["contents_of", "layer_words", "model_image"]
+__all__ = ["checked", "contents_of", "layer_words", "model_image"]
 
 # What a core's model may have otherwise.
 FREE = ("acc", "memory", "line_rows", "feed_interval", "feed_latency", *FOLD_FIELDS)
@@ -140,9 +140,12 @@ def model_image(spec: NetworkSpec, model: Model) -> NDArray[np.uint32]:
             f"{', '.join(names)}, not {', '.join(nodes)}"
         )
     parts = [_stage_words(model, nodes[_node_name(stage)], stage) for stage in stages]
-    words = np.concatenate(parts)
-    check = zlib.crc32(words.astype("<u4").tobytes())
-    return np.append(words, np.uint32(check))
+    return checked(np.concatenate(parts))
+
+
+def checked(words: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The words of all layers as a load image: with the CRC-32 of their bytes behind them."""
+    return np.append(words, np.uint32(zlib.crc32(words.astype("<u4").tobytes())))
 
 
 def _stage_words(model: Model, node: Any, stage: Stage) -> NDArray[np.uint32]:
