@@ -35,6 +35,7 @@ def test_own_network(tmp_path, capsys):
     pytest.importorskip("sklearn", reason="needs lutgen[explore]")
     accuracy = load("own_network").main(tmp_path / "out", float_epochs=8, epochs=1)
     assert accuracy > 0.75
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["own.lut"]
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"own.lut", "own.v", "own.json"}
+    ends = ["small", "fast"]
     words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert words == ["float", "replace", "refit", "joint", "model", "conv1", "conv2", "fc1"]
+    assert words == ["float", "replace", "refit", "joint", "model", "conv1", "conv2", "fc1", *ends]
