@@ -5,8 +5,8 @@ is fitted to synthesis runs by benchmarks/estimates.py, which also states the er
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -16,7 +16,17 @@ from lutgen.spec.memory import MemorySpec, network_memories, queue_memory, stage
 from lutgen.spec.network import NetworkSpec
 from lutgen.spec.target import Form, Target, choose_forms
 
-__all__ = ["Area", "Coefficients", "CoreArea", "coefficients", "core_area", "memory_area"]
+__all__ = [
+    "Area",
+    "Coefficients",
+    "CoreArea",
+    "area_table",
+    "coefficients",
+    "core_area",
+    "loader_counts",
+    "logic_area",
+    "memory_area",
+]
 
 
 @dataclass(frozen=True)
@@ -71,8 +81,13 @@ class Area:
     bits: int = 0
 
     def __add__(self, other: "Area") -> "Area":
-        pairs = zip(astuple(self), astuple(other), strict=True)
-        return Area(*(a + b for a, b in pairs))
+        return Area(
+            self.luts + other.luts,
+            self.ffs + other.ffs,
+            self.blocks + other.blocks,
+            self.single + other.single,
+            self.bits + other.bits,
+        )
 
     def data(self) -> dict[str, int]:
         """As JSON data, rounded."""
@@ -124,9 +139,11 @@ class CoreArea:
         return sum(self.stages.values(), self.ports)
 
 
-def core_area(spec: NetworkSpec, target: Target) -> CoreArea:
-    """The estimate of a core."""
-    fit = coefficients(target.name)
+def core_area(
+    spec: NetworkSpec, target: Target, found: Coefficients | None = None
+) -> CoreArea:
+    """The estimate of a core; ``found`` in the place of the fitted coefficients."""
+    fit = found or coefficients(target.name)
     rams = [m for _, m in network_memories(spec) if m.kind == "ram"]
     memories = [m for _, m in network_memories(spec, loadable_maps=bool(rams))]
     forms = choose_forms(memories, target)
@@ -144,7 +161,7 @@ def core_area(spec: NetworkSpec, target: Target) -> CoreArea:
         stage.name: logic_area(stage_counts(stage), fit) + held(stage_memories(stage))
         for stage in spec.stages
     }
-    ports = logic_area(port_counts(spec), fit) + loader_area(rams, fit)
+    ports = logic_area(port_counts(spec), fit) + logic_area(loader_counts(rams), fit)
     for edge in spec.edges:
         area = logic_area(fifo_counts(edge.fifo), fit) + held(queue_memory(edge))
         if edge.target in areas:
@@ -154,13 +171,12 @@ def core_area(spec: NetworkSpec, target: Target) -> CoreArea:
     return CoreArea(areas, ports)
 
 
-def loader_area(rams: Iterable[MemorySpec], fit: Coefficients) -> Area:
-    """What fills RAMs: one register as wide as the widest row, a counter, and a check."""
-    widths = [memory.width for memory in rams]
-    if not widths:
-        return Area()
-    counts = Counts(ffs=max(widths) + 90, adds=30, control=120 + 3 * len(widths))
-    return logic_area(counts, fit)
+def loader_counts(rams: Sequence[MemorySpec]) -> Counts:
+    """What fills RAMs: one register as wide as the widest row, counters, and a check."""
+    if not rams:
+        return Counts()
+    widest = max(memory.width for memory in rams)
+    return Counts(ffs=widest + 90, adds=30, control=250 + 3 * len(rams))
 
 
 def area_table(area: CoreArea) -> dict[str, Mapping[str, Any]]:

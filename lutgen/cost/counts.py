@@ -3,7 +3,8 @@ comparators, of multiplexers, of counters. Memories are counted in `lutgen.spec.
 """
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
 
 from lutgen.numeric import clog2
 from lutgen.spec.argmax import ArgmaxSpec
@@ -24,6 +25,7 @@ __all__ = [
     "encoder_counts",
     "feeder_counts",
     "fifo_counts",
+    "index_counts",
     "line_counts",
     "matcher_counts",
     "port_counts",
@@ -57,11 +59,22 @@ class Counts:
     control: float = 0
 
     def __add__(self, other: "Counts") -> "Counts":
-        pairs = zip(astuple(self), astuple(other), strict=True)
-        return Counts(*(a + b for a, b in pairs))
+        return Counts(
+            self.ffs + other.ffs,
+            self.adds + other.adds,
+            self.terms + other.terms,
+            self.muxes + other.muxes,
+            self.control + other.control,
+        )
 
     def __mul__(self, factor: float) -> "Counts":
-        return Counts(*(factor * value for value in astuple(self)))
+        return Counts(
+            factor * self.ffs,
+            factor * self.adds,
+            factor * self.terms,
+            factor * self.muxes,
+            factor * self.control,
+        )
 
 
 def _total(parts: Iterable[Counts]) -> Counts:
@@ -102,6 +115,7 @@ def _distance(spec: DistanceSpec) -> Counts:
     return counts
 
 
+@lru_cache(maxsize=4096)
 def _encoder(spec: EncoderSpec) -> Counts:
     """One encoder."""
     part = spec.parallel_dims * spec.element.bits
@@ -163,13 +177,15 @@ def matcher_counts(row: LinearSpec) -> Counts:
     return counts + Counts(ffs=clog2(bank.depth), adds=clog2(bank.depth), control=4)
 
 
-def _index_buffer(row: LinearSpec) -> Counts:
+def index_counts(row: LinearSpec) -> Counts:
+    """An index buffer without its memory."""
     slots = clog2(row.index_slots)
     lookup = clog2(row.bank.depth) + clog2(row.tiles) + 4
     counts = Counts(ffs=4 * slots + 2, adds=2 * slots, control=6 * slots + 6)
     return counts + Counts(ffs=lookup) + _counter(row.groups)
 
 
+@lru_cache(maxsize=4096)
 def regrouper_counts(spec: RegrouperSpec, bits: int) -> Counts:
     """A regrouper of items of so many bits."""
     part = spec.part * bits
@@ -185,6 +201,7 @@ def regrouper_counts(spec: RegrouperSpec, bits: int) -> Counts:
     return counts
 
 
+@lru_cache(maxsize=1024)
 def line_counts(walk: WalkSpec) -> Counts:
     """A line buffer's ledger and its walk."""
     ring, window = walk.ring, walk.ring.window
@@ -200,6 +217,7 @@ def line_counts(walk: WalkSpec) -> Counts:
     return ledger + reads + _total(_counter(count) for count in (*counters, ring.depth))
 
 
+@lru_cache(maxsize=4096)
 def feeder_counts(spec: FeederSpec, item_bits: int) -> Counts:
     """What turns words into groups of sub-vectors."""
     words = spec.items * item_bits * (spec.reads - 1)
@@ -211,6 +229,7 @@ def feeder_counts(spec: FeederSpec, item_bits: int) -> Counts:
     return counts + delays + Counts(control=0.5 * (spec.reads - 1))
 
 
+@lru_cache(maxsize=4096)
 def fifo_counts(spec: FifoSpec) -> Counts:
     """A queue without its memory."""
     level = clog2(spec.depth + 1)
@@ -268,7 +287,7 @@ def stage_counts(stage: Stage) -> Counts:
     if row is not None:
         counts += encoder_counts(row) + matcher_counts(row)
         if row.buffered and not (isinstance(spec, Conv2dSpec) and spec.encode == "pixel"):
-            counts += _index_buffer(row)
+            counts += index_counts(row)
     if isinstance(spec, Conv2dSpec):
         counts += line_counts(spec.walk)
         if spec.encode == "window":

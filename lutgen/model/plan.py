@@ -24,7 +24,7 @@ from lutgen.spec.linear import LinearSpec
 from lutgen.spec.network import NetworkSpec, PortSpec, Stage, StageSpec
 from lutgen.spec.stream import RegrouperSpec
 
-__all__ = ["FOLD_FIELDS", "Fold", "default_fold", "default_input_lanes", "plan"]
+__all__ = ["FOLD_FIELDS", "Fold", "Planner", "default_fold", "default_input_lanes", "plan"]
 
 
 def default_input_lanes(elements: int, element: Format) -> int:
@@ -74,7 +74,7 @@ def plan(
     elements = prod(model.shape)
     if input_lanes is None:
         input_lanes = default_input_lanes(elements, model.input.format)
-    planner = _Planner(model, PortSpec(elements, model.input.format, input_lanes), loadable)
+    planner = Planner(model, PortSpec(elements, model.input.format, input_lanes), loadable)
     for node in model.nodes:
         planner.add(node, folds.get(node.name, Fold()).over(fold or Fold()))
     if not planner.stages:
@@ -84,7 +84,7 @@ def plan(
     return NetworkSpec(name or model.name, planner.port, tuple(planner.stages))
 
 
-class _Planner:
+class Planner:
     """Stages in the making.
 
     Parameters
@@ -111,12 +111,12 @@ class _Planner:
             return
         try:
             wish.check()
-            lanes, spec, o = self._stage(node, [self._gives[s] for s in sources], wish)
+            lanes, spec, o = self.stage(node, [self._gives[s] for s in sources], wish)
         except ValueError as error:
             raise ValueError(f"Layer {node.name!r}: {error}") from None
         for number, source in enumerate(sources):
             if self._gives[source].lanes != lanes:
-                sources[number] = self._regroup(node.name, number, source, lanes)
+                sources[number] = self.regroup(node.name, number, source, lanes)
         self._put(Stage(node.name, node.op, tuple(sources), spec, lanes, o))
 
     def _put(self, stage: Stage) -> None:
@@ -124,7 +124,7 @@ class _Planner:
         self._gives[stage.name] = stage.o
         self._at[stage.name] = stage.name
 
-    def _regroup(self, name: str, number: int, source: str, lanes: int) -> str:
+    def regroup(self, name: str, number: int, source: str, lanes: int) -> str:
         """A stage that gives beats of other lanes."""
         gives = self._gives[source]
         spec = RegrouperSpec(gives.elements, gives.lanes, lanes)
@@ -133,7 +133,7 @@ class _Planner:
         self._put(Stage(f"{name}__{number}", "regroup", (source,), spec, gives.lanes, o))
         return self.stages[-1].name
 
-    def _stage(
+    def stage(
         self, node: Node, gives: list[PortSpec], wish: Fold
     ) -> tuple[int, StageSpec, PortSpec]:
         """Lanes of the stage's inputs, its spec, and what it gives."""

@@ -17,7 +17,6 @@ __all__ = [
     "choose_forms",
     "form_of",
     "memory_table",
-    "smallest_device",
     "target_of",
 ]
 
@@ -97,7 +96,9 @@ class Device:
         What the vendor calls it.
     target : Target
     luts : int
-        Lookup tables, each with a flip-flop or more.
+        Lookup tables.
+    ffs : int
+        Flip-flops.
     blocks : int
         Block RAMs.
     """
@@ -106,6 +107,7 @@ class Device:
     part: str
     target: Target
     luts: int
+    ffs: int
     blocks: int
 
     @property
@@ -146,11 +148,11 @@ TARGETS = {target.name: target for target in (ICE40, ECP5, XILINX)}
 DEVICES = {
     device.name: device
     for device in (
-        Device("up5k", "iCE40UP5K", UP5K, 5280, 30),
-        Device("hx8k", "iCE40HX8K", ICE40, 7680, 32),
-        Device("25k", "LFE5U-25F", ECP5, 24288, 56),
-        Device("85k", "LFE5U-85F", ECP5, 83640, 208),
-        Device("xc7a35t", "XC7A35T", XILINX, 20800, 100),
+        Device("up5k", "iCE40UP5K", UP5K, 5280, 5280, 30),
+        Device("hx8k", "iCE40HX8K", ICE40, 7680, 7680, 32),
+        Device("25k", "LFE5U-25F", ECP5, 24288, 24288, 56),
+        Device("85k", "LFE5U-85F", ECP5, 83640, 83640, 208),
+        Device("xc7a35t", "XC7A35T", XILINX, 20800, 41600, 100),
     )
 }
 
@@ -301,14 +303,3 @@ def memory_table(
             }
         rows.append(entry)
     return rows
-
-
-def smallest_device(luts: float, blocks: float, margin: float) -> Device | None:
-    """The device with the fewest lookup tables that has so much within a margin."""
-    fits = [
-        device
-        for device in DEVICES.values()
-        if luts <= device.luts * (1 - margin) and blocks <= device.blocks * (1 - margin)
-    ]
-    return min(fits, key=lambda device: device.luts, default=None)
-
