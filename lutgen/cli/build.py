@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lutgen.cli import common
+from lutgen.cli import common, solving
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable
 
@@ -41,6 +41,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT.v")
     common.add_folds(parser)
     common.add_layers(parser)
+    solving.add_solver(parser)
     group = parser.add_argument_group("a core without a model")
     one = common.integer(1)
     group.add_argument("--codebooks", type=one, metavar="N", help="sub-vectors of an input row")
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     check_writable(target, inputs=inputs)
     check_writable(target.with_suffix(".json"), inputs=inputs)
     start = time.perf_counter()
-    core = make(args)
+    core, chosen = make(args)
     paths = core.write(target)
     seconds = time.perf_counter() - start
     if args.json:
@@ -77,17 +78,20 @@ def run(args: argparse.Namespace) -> int:
                 "contract": str(paths[1]),
                 "seconds": round(seconds, 3),
                 **{key: core.contract[key] for key in ("name", "model", "latency", "interval")},
-                **{key: core.contract[key] for key in ("stages", "resources")},
+                **{key: core.contract[key] for key in ("stages", "resources", "memories")},
+                "solver": chosen,
             }
         )
         return 0
     common.print_core(core.contract)
+    if chosen is not None:
+        solving.print_solution(chosen)
     print(f"wrote     {paths[0]}, {paths[1]} in {seconds:.1f} s")
     return 0
 
 
-def make(args: argparse.Namespace) -> "Core":
-    """The core that the options describe."""
+def make(args: argparse.Namespace) -> "tuple[Core, dict[str, Any] | None]":
+    """The core that the options describe, and how its folds were chosen, if they were."""
     from lutgen.gateware.build import build, build_loadable
     from lutgen.model import load
 
@@ -101,8 +105,13 @@ def make(args: argparse.Namespace) -> "Core":
             )
         layers = common.layer_folds(args.layer)
         model = load(args.model)
+        target = solving.target_name(args)
         with common.as_errors():
-            return build(model, **folds, layers=layers, loadable=args.loadable)
+            solution = solving.solution_of(args, model, folds, layers)
+            if solution is not None:
+                core = build(model, spec=solution.spec, loadable=args.loadable, target=target)
+                return core, solving.explain(solution)
+            return build(model, **folds, layers=layers, loadable=args.loadable, target=target), None
     for option, given in (("--layer", args.layer), ("--loadable", args.loadable)):
         if given:
             raise LutgenError(
@@ -113,5 +122,9 @@ def make(args: argparse.Namespace) -> "Core":
             raise LutgenError(
                 "a MODEL.lut is needed, or --codebooks and --subvec for a core without a model"
             )
+    for option in ("interval", "throughput", "clock", "device"):
+        if getattr(args, option) is not None:
+            raise LutgenError(f"argument --{option}: goes with a model; fold this core by hand")
+    folds.pop("window_channels", None)
     with common.as_errors():
-        return build_loadable(**layer, **folds)
+        return build_loadable(**layer, **folds, target=solving.target_name(args)), None
