@@ -268,7 +268,9 @@ def fit(rows: list[Row], target: str) -> Coefficients:
     cases = [(row, features(row["core"], target)) for row in rows if row["target"] == target]
     a = np.array([np.array(terms) / row["luts"] for row, (terms, *_) in cases])
     b = np.array([(row["luts"] - known) / row["luts"] for row, (_, known, *_) in cases])
-    prior = np.array([0.6, 0.8, 0.4, 0.6, 0.1, 0.5] if target == "xilinx" else [1, 1, 0.7, 1, 0.1, 0.6])
+    prior = np.array(
+        [0.6, 0.8, 0.4, 0.6, 0.1, 0.5] if target == "xilinx" else [1, 1, 0.7, 1, 0.1, 0.6]
+    )
     luts = least_squares(a, b, prior)
     ratio = [(row["ffs"] - held) / counted for row, (_, _, counted, held) in cases]
     values = [round(float(value), 3) for value in (*luts, np.median(ratio))]
@@ -288,10 +290,10 @@ def table(rows: list[Row], fits: dict[str, Coefficients]) -> str:
         "",
         "Written by `python benchmarks/estimates.py`. Small cores with random contents of 8 bits,",
         "c = 16; `yosys` maps each to the cells of three families, without multiplier blocks.",
-        "*LUT* counts lookup tables, those of carry chains and distributed RAM included; the estimate",
-        "of each row comes from coefficients that were fitted to the *other* cores, so that its error",
-        "is that of a core never seen. Blocks are of 4 kbit (iCE40) and 18 kbit; they and the cells of",
-        "distributed RAM are planned, not fitted.",
+        "*LUT* counts lookup tables, those of carry chains and distributed RAM included; the",
+        "estimate of each row comes from coefficients that were fitted to the *other* cores, so",
+        "that its error is that of a core never seen. Blocks are of 4 kbit (iCE40) and 18 kbit;",
+        "they and the cells of distributed RAM are planned, not fitted.",
         "",
         "| core | target | LUT estimated / yosys | error | FF estimated / yosys | error | "
         "blocks planned / yosys | s |",

@@ -9,6 +9,7 @@ __all__ = ["draw"]
 
 WIDE, HIGH = 330, 82  # a box
 GAP, ASIDE, MARGIN = 46, 70, 28  # between rows, between columns, around
+BY = "\N{MULTIPLICATION SIGN}"
 GUTTER = 118  # for queues that pass by several stages
 INK, SOFT, LINE, FILL, HOT, HOT_FILL = (
     *("#1c2733", "#5b6b7a", "#8496a6", "#f4f7fa"),
@@ -56,6 +57,7 @@ def draw(contract: dict[str, Any]) -> str:
         box.x = left + box.column * (WIDE + ASIDE)
         box.y = top + box.rank * (HIGH + GAP)
     width = left + columns * WIDE + (columns - 1) * ASIDE + MARGIN + (100 if columns > 1 else 0)
+    width = max(width, 520)
     height = top + ranks * (HIGH + GAP) - GAP + MARGIN
     parts = [*_title(contract)]
     for wire in wires:
@@ -79,7 +81,7 @@ def _wires(contract: dict[str, Any]) -> Iterable[Wire]:
     lanes["input"] = contract["input"]["lanes"]
     for queue in contract["queues"]:
         wide = lanes[queue["source"]]
-        label = f"{wide} × {queue['width'] // wide} bit"
+        label = f"{wide} {BY} {queue['width'] // wide} bit"
         yield Wire(queue["source"], queue["target"], label, f"queue {queue['depth']}")
 
 
@@ -156,20 +158,21 @@ def _arrow(wire: Wire, source: Box, target: Box) -> Iterable[str]:
         path = f"M{source.middle:g},{y0:g} V{y1:g}"
         at, high = source.middle + 8, y1 - GAP / 2 + 4
     elif target.column > source.column:
-        middle = source.y + HIGH / 2
+        middle = source.y + 0.75 * HIGH
         path = (
             f"M{source.x + WIDE:g},{middle:g} H{target.middle - 8:g} "
             f"Q{target.middle:g},{middle:g} {target.middle:g},{middle + 8:g} V{y1:g}"
         )
         at, high = target.middle + 8, y1 - GAP / 2 + 4
     else:
-        middle = target.y + HIGH / 2
+        middle = target.y + 0.3 * HIGH
         path = (
             f"M{source.middle:g},{y0:g} V{middle - 8:g} Q{source.middle:g},{middle:g} "
             f"{source.middle - 8:g},{middle:g} H{target.x + WIDE + 2:g}"
         )
         at, high = source.middle + 8, middle - 8
-    yield f'<path d="{path}" fill="none" stroke="{LINE}" stroke-width="1.6" marker-end="url(#tip)"/>'
+    style = f'fill="none" stroke="{LINE}" stroke-width="1.6" marker-end="url(#tip)"'
+    yield f'<path d="{path}" {style}/>'
     if anchor == "end":
         yield _text(at, high - 3, wire.label, 12, fill=INK, text_anchor=anchor)
         yield _text(at, high + 12, wire.note, 12, fill=SOFT, text_anchor=anchor)
@@ -183,16 +186,18 @@ def _fold(stage: dict[str, Any]) -> str:
     if "fan_in" in fold:
         words.append(f"fan-in {fold['fan_in']}")
         if stage.get("metric") != "digit":
-            words.append(f"encoder {fold['encoder_centroids']}×{fold['encoder_dims']}")
+            words.append(f"encoder {fold['encoder_centroids']}{BY}{fold['encoder_dims']}")
     if "window_channels" in fold:
         words.append(f"channels {fold['window_channels']}")
-    return ", ".join(words).replace("1 lanes", "1 lane") if words[0] == "1 lanes" else ", ".join(words)
+    if words[0] == "1 lanes":
+        words[0] = "1 lane"
+    return ", ".join(words)
 
 
 def _kind(stage: dict[str, Any]) -> str:
     words = [stage["op"]]
     if "kernel" in stage:
-        words.append("{}×{}/{}".format(*stage["kernel"], stage["stride"][0]))
+        words.append(f"{stage['kernel'][0]}{BY}{stage['kernel'][1]}/{stage['stride'][0]}")
     words += [stage[key] for key in ("encode",) if key in stage]
     return " ".join(words)
 
@@ -212,7 +217,8 @@ def _box(box: Box, contract: dict[str, Any]) -> Iterable[str]:
         what = "AXI4-Stream " + port["port"]
         if box.name == "output":
             what += f", {port['kind']}"
-        yield _text(x + 14, y + 44, f"{port['elements']:,} × {kind} in {port['beats']:,} beats", 12, fill=INK)
+        beats = "1 beat" if port["beats"] == 1 else f"{port['beats']:,} beats"
+        yield _text(x + 14, y + 44, f"{port['elements']:,} {BY} {kind} in {beats}", 12, fill=INK)
         yield _text(x + 14, y + 63, what, 12, fill=SOFT)
         return
     right = x + WIDE - 14
@@ -226,7 +232,8 @@ def _box(box: Box, contract: dict[str, Any]) -> Iterable[str]:
     bar = WIDE - 28
     busy = f"{stage['interval']:,} cycles" + (", the bottleneck" if hot else "")
     yield _text(x + 14, y + 61, busy, 12, fill=HOT if hot else SOFT)
-    yield _text(right, y + 61, f"{share:.0%} busy", 12, fill=SOFT, text_anchor="end")
+    percent = f"{share:.0%}" if share >= 0.01 else "under 1%"
+    yield _text(right, y + 61, f"{percent} busy", 12, fill=SOFT, text_anchor="end")
     yield f'<rect x="{x + 14:g}" y="{y + 68:g}" width="{bar}" height="5" rx="2.5" fill="#dbe3ea"/>'
     yield (
         f'<rect x="{x + 14:g}" y="{y + 68:g}" width="{max(2, bar * min(1, share)):.1f}" '

@@ -5,11 +5,10 @@ is fitted to synthesis runs by benchmarks/estimates.py, which also states the er
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 from lutgen.cost.counts import Counts, fifo_counts, port_counts, stage_counts
 from lutgen.spec.memory import MemorySpec, network_memories, queue_memory, stage_memories
@@ -139,9 +138,7 @@ class CoreArea:
         return sum(self.stages.values(), self.ports)
 
 
-def core_area(
-    spec: NetworkSpec, target: Target, found: Coefficients | None = None
-) -> CoreArea:
+def core_area(spec: NetworkSpec, target: Target, found: Coefficients | None = None) -> CoreArea:
     """The estimate of a core; ``found`` in the place of the fitted coefficients."""
     fit = found or coefficients(target.name)
     rams = [m for _, m in network_memories(spec) if m.kind == "ram"]
@@ -150,9 +147,7 @@ def core_area(
 
     def held(some: Iterable[MemorySpec]) -> Area:
         loaded = [
-            MemorySpec("map", m.depth, m.width, "ram", m.count)
-            if m.name == "map" and rams
-            else m
+            MemorySpec("map", m.depth, m.width, "ram", m.count) if m.name == "map" and rams else m
             for m in some
         ]
         return sum((memory_area(m, forms[m.key], fit) for m in loaded), Area())
@@ -179,6 +174,6 @@ def loader_counts(rams: Sequence[MemorySpec]) -> Counts:
     return Counts(ffs=widest + 90, adds=30, control=250 + 3 * len(rams))
 
 
-def area_table(area: CoreArea) -> dict[str, Mapping[str, Any]]:
+def area_table(area: CoreArea) -> dict[str, dict[str, int]]:
     """As JSON data."""
     return {name: part.data() for name, part in area.stages.items()} | {"ports": area.ports.data()}

@@ -199,8 +199,15 @@ class LookupOptions(Options):
         self.conv = plain if isinstance(plain, Conv2dSpec) else None
         row = self.conv.row if self.conv else plain
         assert isinstance(row, LinearSpec)
-        unfolded = {"lanes": 1, "fan_in": 1, "encoder_centroids": 1, "encoder_dims": 1}
-        self.row = replace(row, **unfolded, feed_interval=0, feed_latency=0)
+        self.row = replace(
+            row,
+            lanes=1,
+            fan_in=1,
+            encoder_centroids=1,
+            encoder_dims=1,
+            feed_interval=0,
+            feed_latency=0,
+        )
         self.visits = self.conv.window.count if self.conv else 1
         self.pixel = self.conv is not None and self.conv.encode == "pixel"
         self.windowed = self.conv is not None and not self.pixel
@@ -437,8 +444,8 @@ class OtherOptions(Options):
     def intervals(self) -> set[int]:
         if isinstance(self.node, MaxPool2d | AvgPool2d):
             give = (replace(self.o, lanes=1),)
-            return {self.planner.stage(self.node, list(give), Fold(lanes=k))[1].interval for k in
-                    self.wishes}
+            pools = [self.planner.stage(self.node, list(give), Fold(k))[1] for k in self.wishes]
+            return {pool.interval for pool in pools if isinstance(pool, PoolSpec)}
         return {ceil_div(self.o.elements, k) for k in sizes(self.channels)}
 
     def within(self, gives: tuple[PortSpec, ...], interval: int) -> list[Choice]:

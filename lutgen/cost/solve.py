@@ -17,6 +17,8 @@ from lutgen.model import Flatten, LutConv2d, LutLinear, Model
 from lutgen.model.fold import Fold
 from lutgen.model.plan import Planner, default_input_lanes, plan
 from lutgen.numeric import as_int
+from lutgen.spec.conv import Conv2dSpec
+from lutgen.spec.linear import LinearSpec
 from lutgen.spec.network import NetworkSpec, PortSpec
 from lutgen.spec.target import DEVICES, TARGETS, Device, Target
 
@@ -69,7 +71,7 @@ class _Way:
     choices: tuple[Choice, ...]
 
 
-class _Unmet(LutgenError):
+class _UnmetError(LutgenError):
     """No fold is fast enough."""
 
 
@@ -110,8 +112,8 @@ class _Solver:
             self.alias[node.name] = node.name
             self.ports[node.name] = replace(o, lanes=1)
             if isinstance(node, LutLinear | LutConv2d):
-                assert not isinstance(spec, tuple)
-                self.nodes.append(LookupOptions(node, o, self.costs, spec, wish))  # type: ignore[arg-type]
+                assert isinstance(spec, LinearSpec | Conv2dSpec)
+                self.nodes.append(LookupOptions(node, o, self.costs, spec, wish))
                 continue
             shape = wires[node.name].shape
             channels = shape[2] if len(shape) == 3 else o.elements
@@ -134,7 +136,7 @@ class _Solver:
 
         Raises
         ------
-        _Unmet
+        _UnmetError
             If there is none; names the stage.
         """
         uses = [self.sources(options) for options in self.nodes]
@@ -150,7 +152,7 @@ class _Solver:
                 ways[("input", lanes),] = _Way(cost, area, lanes, ())
         if not ways:
             most = -(-elements // max(self.inputs))
-            raise _Unmet(
+            raise _UnmetError(
                 f"the input: can't take a sample in less than {most} cycles, {most - interval} "
                 f"more than the {interval} asked for"
             )
@@ -173,7 +175,7 @@ class _Solver:
                             cost, way.area + choice.area, way.input_lanes, (*way.choices, choice)
                         )
             if not after:
-                raise _Unmet(self._slow(options, interval))
+                raise _UnmetError(self._slow(options, interval))
             ways = after
         return min(ways.values(), key=lambda way: way.cost)
 
@@ -276,9 +278,7 @@ class _Request:
     margin: float
 
     def solver(self, target: Target) -> _Solver:
-        return _Solver(
-            self.model, target, self.input_lanes, self.fold, self.layers, self.loadable
-        )
+        return _Solver(self.model, target, self.input_lanes, self.fold, self.layers, self.loadable)
 
     def for_interval(self, target: Target, interval: int) -> Solution:
         """The cheapest."""
@@ -292,9 +292,7 @@ class _Request:
             if exact <= interval:
                 why = f"{interval} cycles were asked for, and nothing cheaper does it"
                 area = core_area(spec, target)
-                return Solution(
-                    spec, solver.folds(way), wanted, way.cost, area, target, None, why
-                )
+                return Solution(spec, solver.folds(way), wanted, way.cost, area, target, None, why)
             # Bursts: stages that wait for each other. A little faster, each, makes up for it.
             wanted = min(wanted - 1, wanted * interval // exact)
             if wanted < 1:
@@ -352,7 +350,7 @@ class _Request:
     def _try(self, solver: _Solver, interval: int) -> _Way | None:
         try:
             return solver.cheapest(interval)
-        except _Unmet:
+        except _UnmetError:
             return None
 
     def _fits(self, area: Area, device: Device) -> bool:
@@ -374,15 +372,13 @@ class _Request:
                 found.append((need / most if most else float("inf"), text))
         return sorted(found, reverse=True)
 
-    def _why(
-        self, solver: _Solver, intervals: list[int], at: int, device: Device
-    ) -> str:
+    def _why(self, solver: _Solver, intervals: list[int], at: int, device: Device) -> str:
         if at == 0:
             return "no fold is faster"
         faster = intervals[at - 1]
         try:
             area = solver.cheapest(faster).area
-        except _Unmet as error:
+        except _UnmetError as error:
             return str(error)
         excess = self._excess(area, device)
         if not excess:
@@ -412,5 +408,3 @@ class _Request:
             if self._fits(core_area(fits.spec(way, self.name), other.target).total, other):
                 return f"{text}; the smallest device that does is {other.name}"
         return f"{text}; no device that is known does"
-
-

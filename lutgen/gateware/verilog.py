@@ -82,9 +82,7 @@ class VerilogPlatform:
         return Instance(name, **ports)
 
 
-def convert(
-    component, name: str, forms: Mapping[tuple[str, int, int], Form] | None = None
-) -> str:
+def convert(component, name: str, forms: Mapping[tuple[str, int, int], Form] | None = None) -> str:
     """Verilog of a component; the same text on every run of the same tools. ``forms`` as in
     `VerilogPlatform`.
     """

@@ -107,8 +107,7 @@ def stage_memories(stage: Stage) -> Iterator[MemorySpec]:
     if isinstance(spec, Conv2dSpec | PoolSpec):
         yield from feed_memories(spec)
     if isinstance(spec, MapSpec):
-        kind = "rom"
-        yield from _some("map", spec.depth, spec.output.bits, kind, stage.o.lanes)
+        yield from _some("map", spec.depth, spec.output.bits, "rom", stage.o.lanes)
 
 
 def queue_memory(edge: Edge) -> Iterator[MemorySpec]:
@@ -119,7 +118,7 @@ def queue_memory(edge: Edge) -> Iterator[MemorySpec]:
 def network_memories(
     spec: NetworkSpec, *, loadable_maps: bool = False
 ) -> Iterator[tuple[str, MemorySpec]]:
-    """Every memory with the stage that it belongs to; a queue belongs to the stage that reads it."""
+    """Every memory with its stage; a queue belongs to the stage that reads it."""
     for stage in spec.stages:
         for memory in stage_memories(stage):
             if memory.name == "map" and loadable_maps:
