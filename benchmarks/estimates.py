@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from lutgen.gateware.build import Core
 from lutgen.model import Activation, Add, AvgPool2d, LutConv2d, LutLinear, MaxPool2d, Model
 from lutgen.numeric import Grid
 from lutgen.spec.memory import network_memories
+from lutgen.spec.network import NetworkSpec
 from lutgen.spec.target import TARGETS, choose_forms
 
 DATA = ROOT / "benchmarks" / "results" / "estimates.json"
@@ -222,14 +224,21 @@ def measure(name: str, target: str) -> Row:
     }
 
 
+@cache
+def spec_of(name: str) -> NetworkSpec:
+    """The plan of a core."""
+    return DESIGNS[name]("ice40").spec
+
+
 KINDS = ("adds", "terms", "muxes", "control", "held", "rom")
 
 
+@cache
 def features(name: str, target: str) -> tuple[list[float], float, float, float]:
     """What the coefficients of `KINDS` multiply, the lookup tables of RAMs, which are not fitted,
     and registers of logic and of memories.
     """
-    spec = SPECS.setdefault(name, DESIGNS[name]("ice40").spec)
+    spec = spec_of(name)
     rams = [m for _, m in network_memories(spec) if m.kind == "ram"]
     memories = [m for _, m in network_memories(spec)]
     forms = choose_forms(memories, TARGETS[target])
@@ -248,19 +257,20 @@ def features(name: str, target: str) -> tuple[list[float], float, float, float]:
     return terms, fixed_luts, counts.ffs, held
 
 
-SPECS: dict[str, Any] = {}
-
-
 def least_squares(a: NDArray[Any], b: NDArray[Any], prior: NDArray[Any]) -> NDArray[Any]:
-    """Non-negative least squares, drawn a little towards ``prior``, by projected gradient."""
+    """Least squares drawn a little towards ``prior``, with none below zero: those that would be
+    are left out, the most negative first.
+    """
     weight = 0.02 * np.sqrt((a * a).sum(axis=0).max())
     a = np.vstack([a, weight * np.eye(len(prior))])
     b = np.concatenate([b, weight * prior])
-    step = 1 / np.linalg.norm(a.T @ a, 2)
-    x = prior.copy()
-    for _ in range(200_000):
-        x = np.maximum(x - step * (a.T @ (a @ x - b)), 0)
-    return x
+    kept = list(range(len(prior)))
+    while True:
+        x = np.zeros(len(prior))
+        x[kept] = np.linalg.lstsq(a[:, kept], b, rcond=None)[0]
+        if x.min() >= 0:
+            return x
+        kept.remove(int(x.argmin()))
 
 
 def fit(rows: list[Row], target: str) -> Coefficients:
@@ -279,8 +289,7 @@ def fit(rows: list[Row], target: str) -> Coefficients:
 
 def estimate(name: str, target: str, found: Coefficients) -> Area:
     """Of a core, with coefficients that are not those of the file."""
-    DESIGNS_SPEC = SPECS.setdefault(name, DESIGNS[name]("ice40").spec)
-    return core_area(DESIGNS_SPEC, TARGETS[target], found).total
+    return core_area(spec_of(name), TARGETS[target], found).total
 
 
 def table(rows: list[Row], fits: dict[str, Coefficients]) -> str:

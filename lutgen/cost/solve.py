@@ -15,7 +15,7 @@ from lutgen.cost.options import BEAT, Choice, Costs, LookupOptions, Options, Oth
 from lutgen.errors import LutgenError
 from lutgen.model import Flatten, LutConv2d, LutLinear, Model
 from lutgen.model.fold import Fold
-from lutgen.model.plan import Planner, default_input_lanes, plan
+from lutgen.model.plan import Planner, check_layers, default_input_lanes, plan
 from lutgen.numeric import as_int
 from lutgen.spec.conv import Conv2dSpec
 from lutgen.spec.linear import LinearSpec
@@ -256,6 +256,7 @@ def solve(
         raise ValueError(f"Device must be one of {', '.join(DEVICES)}, not {device!r}")
     if not 0 <= margin < 1:
         raise ValueError(f"Margin must be at least 0 and less than 1, not {margin}")
+    check_layers(model, layers or {})
     chip = None if device is None else DEVICES[device]
     family = chip.target if chip else TARGETS[target or "ice40"]
     request = _Request(model, name, input_lanes, fold or Fold(), layers or {}, loadable, margin)

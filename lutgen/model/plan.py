@@ -24,7 +24,15 @@ from lutgen.spec.linear import LinearSpec
 from lutgen.spec.network import NetworkSpec, PortSpec, Stage, StageSpec
 from lutgen.spec.stream import RegrouperSpec
 
-__all__ = ["FOLD_FIELDS", "Fold", "Planner", "default_fold", "default_input_lanes", "plan"]
+__all__ = [
+    "FOLD_FIELDS",
+    "Fold",
+    "Planner",
+    "check_layers",
+    "default_fold",
+    "default_input_lanes",
+    "plan",
+]
 
 
 def default_input_lanes(elements: int, element: Format) -> int:
@@ -65,12 +73,7 @@ def plan(
         If an option is out of range.
     """
     folds = dict(layers or {})
-    foldable = [n.name for n in model.nodes if not isinstance(n, Flatten | Argmax)]
-    for key in folds:
-        if key not in foldable:
-            raise LutgenError(
-                f"layer {key!r}: is no layer with a fold; there are {', '.join(foldable)}"
-            )
+    check_layers(model, folds)
     elements = prod(model.shape)
     if input_lanes is None:
         input_lanes = default_input_lanes(elements, model.input.format)
@@ -82,6 +85,16 @@ def plan(
             "field 'nodes': must hold a node that computes something, not only flatten"
         )
     return NetworkSpec(name or model.name, planner.port, tuple(planner.stages))
+
+
+def check_layers(model: Model, layers: Mapping[str, Fold]) -> None:
+    """Complains of names that no node with a fold has."""
+    foldable = [n.name for n in model.nodes if not isinstance(n, Flatten | Argmax)]
+    for key in layers:
+        if key not in foldable:
+            raise LutgenError(
+                f"layer {key!r}: is no layer with a fold; there are {', '.join(foldable)}"
+            )
 
 
 class Planner:
