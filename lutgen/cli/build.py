@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lutgen.cli import common
+from lutgen.cli import common, solving
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable, write_text
 
@@ -41,6 +41,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT.v")
     common.add_folds(parser)
     common.add_layers(parser)
+    solving.add_solver(parser)
     group = parser.add_argument_group("a test bench beside the core, for any simulator")
     group.add_argument(
         "--testbench",
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     bench = target.with_name(f"{target.stem}_tb.v")
     check_bench(args, bench, inputs)
     start = time.perf_counter()
-    core = make(args)
+    core, chosen = make(args)
     text = bench_text(core, args, bench) if args.testbench else None
     paths: tuple[Path, ...] = core.write(target)
     if text is not None:
@@ -97,11 +98,14 @@ def run(args: argparse.Namespace) -> int:
                 **({"testbench": str(bench)} if text is not None else {}),
                 "seconds": round(seconds, 3),
                 **{key: core.contract[key] for key in ("name", "model", "latency", "interval")},
-                **{key: core.contract[key] for key in ("stages", "resources")},
+                **{key: core.contract[key] for key in ("stages", "resources", "memories")},
+                "solver": chosen,
             }
         )
         return 0
     common.print_core(core.contract)
+    if chosen is not None:
+        solving.print_solution(chosen)
     print(f"wrote     {', '.join(map(str, paths))} in {seconds:.1f} s")
     return 0
 
@@ -141,8 +145,8 @@ def bench_text(core: "Core", args: argparse.Namespace, bench: Path) -> str:
     )
 
 
-def make(args: argparse.Namespace) -> "Core":
-    """The core that the options describe."""
+def make(args: argparse.Namespace) -> "tuple[Core, dict[str, Any] | None]":
+    """The core that the options describe, and how its folds were chosen, if they were."""
     from lutgen.gateware.build import build, build_loadable
     from lutgen.model import load
 
@@ -156,8 +160,13 @@ def make(args: argparse.Namespace) -> "Core":
             )
         layers = common.layer_folds(args.layer)
         model = load(args.model)
+        target = solving.target_name(args)
         with common.as_errors():
-            return build(model, **folds, layers=layers, loadable=args.loadable)
+            solution = solving.solution_of(args, model, folds, layers)
+            if solution is not None:
+                core = build(model, spec=solution.spec, loadable=args.loadable, target=target)
+                return core, solving.explain(solution)
+            return build(model, **folds, layers=layers, loadable=args.loadable, target=target), None
     for option, given in (("--layer", args.layer), ("--loadable", args.loadable)):
         if given:
             raise LutgenError(
@@ -168,5 +177,9 @@ def make(args: argparse.Namespace) -> "Core":
             raise LutgenError(
                 "a MODEL.lut is needed, or --codebooks and --subvec for a core without a model"
             )
+    for option in ("interval", "throughput", "clock", "device"):
+        if getattr(args, option) is not None:
+            raise LutgenError(f"argument --{option}: goes with a model; fold this core by hand")
+    folds.pop("window_channels", None)
     with common.as_errors():
-        return build_loadable(**layer, **folds)
+        return build_loadable(**layer, **folds, target=solving.target_name(args)), None

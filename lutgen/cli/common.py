@@ -23,15 +23,19 @@ __all__ = [
     "print_table",
     "read_contract",
     "say",
-    "stage_rows",
+    "stage_table",
 ]
 
-FOLDS = ("lanes", "fan_in", "encoder_centroids", "encoder_dims")
-STAGE_HEADERS = (
-    *("stage", "op", "lanes", "fan-in", "encoder", "input", "encode", "lookup"),
-    "interval",
-    *("table bits", "codebook bits", "bias bits", "buffer bits"),
-)
+FOLDS = ("lanes", "fan_in", "encoder_centroids", "encoder_dims", "window_channels")
+BITS = {
+    "table": "table",
+    "codebook": "codebook",
+    "bias": "bias",
+    "map": "map",
+    "index_buffer": "indices",
+    "line_buffer": "lines",
+    "queue": "queue",
+}
 
 
 def integer(low: int) -> Callable[[str], int]:
@@ -78,6 +82,12 @@ def add_folds(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--encoder-dims", type=one, metavar="N", help="dimensions compared in one cycle"
+    )
+    group.add_argument(
+        "--window-channels",
+        type=one,
+        metavar="N",
+        help="channels of a pixel that are read from a line buffer in one cycle",
     )
     group.add_argument("--input-lanes", type=one, metavar="N", help="elements of an input beat")
     group.add_argument("--name", help="the Verilog module (default: the model's name)")
@@ -277,31 +287,56 @@ def check_ports(contract: dict[str, Any], built: dict[str, Any], path: Path) -> 
                 )
 
 
-def stage_rows(contract: dict[str, Any]) -> list[list[object]]:
-    """A row of `STAGE_HEADERS` for each stage of a core, and the sums."""
-    rows: list[list[object]] = []
-    bits = ("table", "codebook", "bias", "index_buffer")
+def memory_kinds(contract: dict[str, Any], stage: str) -> str | None:
+    """What a stage's memories are made of: the number of cells of each form."""
+    cells: dict[str, int] = {}
+    for memory in contract.get("memories", ()):
+        if memory["stage"] == stage and memory.get("form") is not None:
+            count = memory["cells"] if memory["cells"] else memory["count"]
+            cells[memory["form"]] = cells.get(memory["form"], 0) + count
+    names = {"logic": "logic", "distributed": "dist", "block": "block", "single": "single"}
+    return " ".join(f"{cells[form]} {names[form]}" for form in names if form in cells) or None
+
+
+def stage_table(contract: dict[str, Any]) -> tuple[list[str], list[list[object]]]:
+    """Headers, and a row for each stage of a core and the sums; only columns that hold something.
+
+    The bottleneck has a star.
+    """
+    rows: list[dict[str, object]] = []
     for stage in contract["stages"]:
         fold, cycles = stage.get("fold", {}), stage.get("cycles", {})
         encoder = None
-        if fold and stage.get("metric") != "digit":
+        if "encoder_centroids" in fold and stage.get("metric") != "digit":
             encoder = f"{fold['encoder_centroids']}x{fold['encoder_dims']}"
+        mark = "*" if stage["name"] == contract.get("bottleneck") else ""
         rows.append(
-            [
-                *(stage["name"], stage["op"], fold.get("lanes"), fold.get("fan_in"), encoder),
-                *(cycles.get(key) for key in ("input", "encode", "lookup")),
-                stage["interval"],
-                *(stage["resources"].get(key, 0) for key in bits),
-            ]
+            {
+                "stage": stage["name"] + mark,
+                "op": stage["op"],
+                "encode": stage.get("encode"),
+                "lanes": fold.get("lanes", stage.get("lanes")),
+                "fan-in": fold.get("fan_in"),
+                "encoder": encoder,
+                "channels": fold.get("window_channels"),
+                **{key: cycles.get(key) for key in ("input", "encode cycles", "lookup", "read")},
+                "encode cycles": cycles.get("encode"),
+                "interval": stage["interval"],
+                **{f"{word} bits": stage["resources"].get(key, 0) for key, word in BITS.items()},
+                "memories": memory_kinds(contract, stage["name"]),
+            }
         )
-    total = [contract["resources"].get(key, 0) for key in bits]
-    rows.append(["total", "", *[None] * 6, contract["interval"], *total])
-    return rows
+    total: dict[str, object] = {"stage": "total", "op": "", "interval": contract["interval"]}
+    total |= {f"{word} bits": contract["resources"].get(key, 0) for key, word in BITS.items()}
+    rows.append(total)
+    # Zeros say nothing where the whole column is zero.
+    headers = [key for key in rows[0] if any(row.get(key) not in (None, 0) for row in rows)]
+    return headers, [[row.get(key) for key in headers] for row in rows]
 
 
 def print_core(contract: dict[str, Any]) -> None:
     """The stages of a core and its timing."""
-    print_table(STAGE_HEADERS, stage_rows(contract))
+    print_table(*stage_table(contract))
     source, sink = contract["input"], contract["output"]
     print(f"input     {port_text(source)}")
     print(f"output    {port_text(sink)}, {sink['kind']}")
@@ -309,6 +344,8 @@ def print_core(contract: dict[str, Any]) -> None:
         print(f"load      {contract['load']['words']} words of 32 bits")
     print(f"latency   {contract['latency']} cycles")
     print(f"interval  {contract['interval']} cycles")
+    if contract.get("bottleneck"):
+        print(f"slowest   {contract['bottleneck']} (*)")
 
 
 def port_text(port: dict[str, Any]) -> str:

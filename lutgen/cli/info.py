@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lutgen.cli import common
+from lutgen.cli import common, picture
 from lutgen.errors import LutgenError
-from lutgen.files import reason
+from lutgen.files import check_writable, reason, write_text
 from lutgen.numeric import ceil_div
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ def add(subparsers: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--svg", type=Path, metavar="OUT.svg", help="a picture of the core, from its .json"
+    )
     common.add_json(parser)
 
 
@@ -35,8 +38,16 @@ def run(args: argparse.Namespace) -> int:
             start = file.read(2)
     except OSError as error:
         raise LutgenError(f"{path}: can't be read: {reason(error)}") from error
+    if args.svg is not None:
+        if start == b"PK":
+            raise LutgenError(
+                f"argument --svg: {path} is a model; give the .json that `lutgen build` wrote"
+            )
+        check_writable(args.svg, inputs=[path])
     if start != b"PK":  # a .lut is a zip archive
         contract = contract_of(path)
+        if args.svg is not None:
+            write_text(args.svg, picture_of(contract, path))
         if args.json:
             common.print_json(contract)
         else:
@@ -44,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
             if contract["model"]:
                 print(f"model     {contract['model']['name']}, {contract['model']['sha256']}")
             common.print_core(contract)
+            if args.svg is not None:
+                print(f"wrote     {args.svg}")
         return 0
     from lutgen.model import load
 
@@ -54,6 +67,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(data)
     return 0
+
+
+def picture_of(contract: dict[str, Any], path: Path) -> str:
+    """The picture, if the contract says enough for one."""
+    stage = {"lanes": int}
+    queue = {"source": str, "target": str, "depth": int, "width": int}
+    common.check_fields(contract, {"queues": [queue], "stages": [stage]}, str(path))
+    return picture.draw(contract)
 
 
 def contract_of(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from lutgen import resources
 from lutgen.errors import LutgenError
 from lutgen.flows import tools
 
-__all__ = ["find_yosys", "lint", "netlist", "structure"]
+__all__ = ["find_yosys", "lint", "netlist", "run_yosys", "structure"]
 
 
 def find_yosys() -> str:
@@ -88,6 +88,15 @@ def netlist(verilog: str, top: str) -> str:
     if not files:
         raise LutgenError(f"yosys can't synthesise {top}: {said[-1]}")
     return files[0]
+
+
+def run_yosys(
+    template: str, verilog: str, results: list[str], top: str, target: str
+) -> tuple[list[str], list[str]]:
+    """A script of `rtl_templates/` on a core: the files ``results`` (none if it failed), and what
+    yosys said. The first of them is the script's ``report``.
+    """
+    return _yosys(template, verilog, results, top=top, target=target, report=results[0])
 
 
 def _yosys(

@@ -22,7 +22,9 @@ from lutgen.model.plan import FOLD_FIELDS, Fold, default_fold, default_input_lan
 from lutgen.numeric import Format, Grid, as_int
 from lutgen.spec.encoder import DigitSpec
 from lutgen.spec.linear import LAYER_METRICS, LinearSpec, format_acc_format
+from lutgen.spec.memory import network_memories
 from lutgen.spec.network import NetworkSpec, PortSpec, Stage
+from lutgen.spec.target import choose_forms, memory_table, target_of
 
 __all__ = ["Core", "build", "build_loadable", "port_fields"]
 
@@ -103,6 +105,8 @@ def build(
     layers: Mapping[str, Mapping[str, int]] | None = None,
     loadable: bool = False,
     taps: bool = False,
+    target: str | None = None,
+    spec: NetworkSpec | None = None,
 ) -> Core:
     """The network core of a model.
 
@@ -121,6 +125,11 @@ def build(
         Tables, centroids and biases in RAM, filled through ``l_axis``.
     taps : bool
         Outputs that show every beat between stages, for simulation.
+    target : str or None
+        A family or a device of `lutgen.spec.target`: every memory says what it is to be made of.
+    spec : NetworkSpec or None
+        A plan of this model, such as the one in a `lutgen.cost.solve.Solution`, in the place of
+        folds.
 
     Raises
     ------
@@ -137,16 +146,20 @@ def build(
                     f"Fold of layer {key!r} must name {', '.join(FOLD_FIELDS)}, not {field!r}"
                 )
         folds[key] = Fold(**wishes)
-    spec = plan(
-        model,
-        name=name,
-        input_lanes=input_lanes,
-        fold=Fold(lanes, fan_in, encoder_centroids, encoder_dims, window_channels),
-        layers=folds,
-        loadable=loadable,
-    )
+    fold = Fold(lanes, fan_in, encoder_centroids, encoder_dims, window_channels)
+    if spec is None:
+        spec = plan(
+            model,
+            name=name,
+            input_lanes=input_lanes,
+            fold=fold,
+            layers=folds,
+            loadable=loadable,
+        )
+    elif folds or fold != Fold() or input_lanes is not None or name is not None:
+        raise ValueError("Folds, name and input lanes are a plan's own: give them to its maker")
     contents = {} if loadable else image.contents_of(spec, model)
-    return _generate(spec, contents, model, taps=taps)
+    return _generate(spec, contents, model, taps=taps, target=target)
 
 
 def build_loadable(
@@ -167,6 +180,7 @@ def build_loadable(
     encoder_dims: int | None = None,
     input_lanes: int | None = None,
     name: str = "lutgen_core",
+    target: str | None = None,
 ) -> Core:
     """A core of one lookup layer whose centroids, tables and biases are loaded by stream.
 
@@ -180,7 +194,7 @@ def build_loadable(
     shift, output_bits
         Requantisation to unsigned activations; without ``output_bits`` the accumulators are the
         output.
-    lanes, fan_in, encoder_centroids, encoder_dims, input_lanes, name
+    lanes, fan_in, encoder_centroids, encoder_dims, input_lanes, name, target
         See `build`.
 
     Raises
@@ -239,14 +253,24 @@ def build_loadable(
         PortSpec(features, element, input_lanes),
         (Stage("layer", "lut_linear", ("input",), layer, input_lanes, o),),
     )
-    return _generate(spec, {}, None)
+    return _generate(spec, {}, None, target=target)
 
 
 def _generate(
-    spec: NetworkSpec, contents: dict[str, Any], model: Model | None, *, taps: bool = False
+    spec: NetworkSpec,
+    contents: dict[str, Any],
+    model: Model | None,
+    *,
+    taps: bool = False,
+    target: str | None = None,
 ) -> Core:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", spec.name) or spec.name in KEYWORDS:
         raise ValueError(f"Name of a core must be a Verilog identifier, not {spec.name!r}")
     core = NetworkCore(spec, contents, taps=taps)
-    text = convert(core, spec.name)
-    return Core(spec, text, contract_of(spec, core, model))
+    memories = list(network_memories(spec, loadable_maps=bool(core.rams)))
+    forms = None
+    if target is not None:
+        forms = choose_forms((memory for _, memory in memories), target_of(target))
+    text = convert(core, spec.name, forms)
+    table = memory_table(memories, forms)
+    return Core(spec, text, contract_of(spec, core, model, table, target))

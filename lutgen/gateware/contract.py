@@ -25,7 +25,13 @@ VERSION = 1
 RESOURCES = ("table", "codebook", "bias", "index_buffer", "line_buffer", "map", "queue")
 
 
-def contract_of(spec: NetworkSpec, core: NetworkCore, model: Model | None) -> dict[str, Any]:
+def contract_of(
+    spec: NetworkSpec,
+    core: NetworkCore,
+    model: Model | None,
+    memories: list[dict[str, Any]],
+    target: str | None,
+) -> dict[str, Any]:
     """JSON data; see docs/core-contract.md."""
     stages = [_stage(spec, stage) for stage in spec.stages]
     queues = [
@@ -76,6 +82,8 @@ def contract_of(spec: NetworkSpec, core: NetworkCore, model: Model | None) -> di
         "stages": stages,
         "queues": queues,
         "resources": totals,
+        "target": target,
+        "memories": memories,
         "tools": {
             "lutgen": lutgen.__version__,
             "amaranth": amaranth.__version__,

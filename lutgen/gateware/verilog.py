@@ -8,12 +8,14 @@ simulator has no platform and takes Amaranth's memories.
 
 import os
 import threading
+from collections.abc import Mapping
 
 from amaranth.back import verilog
 from amaranth.hdl import ClockSignal, Instance
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lutgen import resources
+from lutgen.spec.target import FORMS, Form
 
 __all__ = ["VerilogPlatform", "convert"]
 
@@ -30,10 +32,13 @@ class VerilogPlatform:
     ----------
     prefix : str
         Of the modules' names.
+    forms : mapping of `MemorySpec.key` to Form or None
+        What synthesis is told to make of each memory.
     """
 
-    def __init__(self, prefix: str):
+    def __init__(self, prefix: str, forms: Mapping[tuple[str, int, int], Form] | None = None):
         self.prefix = prefix
+        self._forms = forms or {}
         self.modules: list[str] = []
         self._templates = Environment(
             loader=FileSystemLoader(resources.rtl_templates()),
@@ -50,6 +55,9 @@ class VerilogPlatform:
             "width": store.width,
             "addr_bits": len(store.addr),
         }
+        kind = "buffer" if store.both else "ram" if store.rows is None else "rom"
+        form = self._forms.get((kind, store.depth, store.width))
+        fields["style"] = None if form is None else FORMS[form.name]
         if store.rows is not None:
             digits = -(-store.width // 4)
             rows = [
@@ -74,9 +82,11 @@ class VerilogPlatform:
         return Instance(name, **ports)
 
 
-def convert(component, name: str) -> str:
-    """Verilog of a component; the same text on every run of the same tools."""
-    platform = VerilogPlatform(name)
+def convert(component, name: str, forms: Mapping[tuple[str, int, int], Form] | None = None) -> str:
+    """Verilog of a component; the same text on every run of the same tools. ``forms`` as in
+    `VerilogPlatform`.
+    """
+    platform = VerilogPlatform(name, forms)
     with _ENVIRONMENT:
         # The built-in yosys: the text must not hang on what else is installed.
         before = os.environ.get("AMARANTH_USE_YOSYS")

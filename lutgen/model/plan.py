@@ -26,7 +26,15 @@ from lutgen.spec.network import NetworkSpec, PortSpec, Stage, StageSpec
 from lutgen.spec.slide import EncodeSpec, SlideSpec
 from lutgen.spec.stream import RegrouperSpec
 
-__all__ = ["FOLD_FIELDS", "Fold", "default_fold", "default_input_lanes", "plan"]
+__all__ = [
+    "FOLD_FIELDS",
+    "Fold",
+    "Planner",
+    "check_layers",
+    "default_fold",
+    "default_input_lanes",
+    "plan",
+]
 
 
 def default_input_lanes(elements: int, element: Format) -> int:
@@ -67,16 +75,11 @@ def plan(
         If an option is out of range.
     """
     folds = dict(layers or {})
-    foldable = [n.name for n in model.nodes if not isinstance(n, Flatten | Argmax)]
-    for key in folds:
-        if key not in foldable:
-            raise LutgenError(
-                f"layer {key!r}: is no layer with a fold; there are {', '.join(foldable)}"
-            )
+    check_layers(model, folds)
     elements = prod(model.shape)
     if input_lanes is None:
         input_lanes = default_input_lanes(elements, model.input.format)
-    planner = _Planner(model, PortSpec(elements, model.input.format, input_lanes), loadable)
+    planner = Planner(model, PortSpec(elements, model.input.format, input_lanes), loadable)
     for node in model.nodes:
         planner.add(node, folds.get(node.name, Fold()).over(fold or Fold()))
     if not planner.stages:
@@ -86,7 +89,17 @@ def plan(
     return NetworkSpec(name or model.name, planner.port, tuple(planner.stages))
 
 
-class _Planner:
+def check_layers(model: Model, layers: Mapping[str, Fold]) -> None:
+    """Complains of names that no node with a fold has."""
+    foldable = [n.name for n in model.nodes if not isinstance(n, Flatten | Argmax)]
+    for key in layers:
+        if key not in foldable:
+            raise LutgenError(
+                f"layer {key!r}: is no layer with a fold; there are {', '.join(foldable)}"
+            )
+
+
+class Planner:
     """Stages in the making.
 
     Parameters
@@ -116,12 +129,12 @@ class _Planner:
             if isinstance(node, LutConv2d) and self._slides(node, wish):
                 self._slide(node, sources[0], wish)
                 return
-            lanes, spec, o = self._stage(node, [self._gives[s] for s in sources], wish)
+            lanes, spec, o = self.stage(node, [self._gives[s] for s in sources], wish)
         except ValueError as error:
             raise ValueError(f"Layer {node.name!r}: {error}") from None
         for number, source in enumerate(sources):
             if self._gives[source].lanes != lanes:
-                sources[number] = self._regroup(node.name, number, source, lanes)
+                sources[number] = self.regroup(node.name, number, source, lanes)
         self._put(Stage(node.name, node.op, tuple(sources), spec, lanes, o))
 
     def _put(self, stage: Stage) -> None:
@@ -129,7 +142,7 @@ class _Planner:
         self._gives[stage.name] = stage.o
         self._at[stage.name] = stage.name
 
-    def _regroup(self, name: str, number: int, source: str, lanes: int) -> str:
+    def regroup(self, name: str, number: int, source: str, lanes: int) -> str:
         """A stage that gives beats of other lanes."""
         gives = self._gives[source]
         spec = RegrouperSpec(gives.elements, gives.lanes, lanes)
@@ -138,7 +151,7 @@ class _Planner:
         self._put(Stage(f"{name}__{number}", "regroup", (source,), spec, gives.lanes, o))
         return self.stages[-1].name
 
-    def _stage(
+    def stage(
         self, node: Node, gives: list[PortSpec], wish: Fold
     ) -> tuple[int, StageSpec, PortSpec]:
         """Lanes of the stage's inputs, its spec, and what it gives."""
@@ -218,7 +231,7 @@ class _Planner:
         gives = self._gives[source]
         lanes = gcd(gives.lanes, conv.in_channels)
         if lanes != gives.lanes:
-            source = self._regroup(name, 0, source, lanes)
+            source = self.regroup(name, 0, source, lanes)
         pixels = conv.window.height * conv.window.width
         plain = replace(conv.row, lanes=1, taps=1)
         for spec in sorted(_encode_folds(plain, pixels, wish), key=_comparisons):

@@ -1,0 +1,80 @@
+"""A core in the cells of an FPGA, by yosys: what estimates are measured against."""
+
+import json
+from dataclasses import dataclass
+
+from lutgen.errors import LutgenError
+from lutgen.flows.check import run_yosys
+
+__all__ = ["Mapped", "map_core"]
+
+# Cells by what they take, in each family: how many of it each is.
+LUTS = {
+    "ice40": {"SB_LUT4": 1},
+    "ecp5": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
+    "xilinx": {
+        **{f"LUT{k}": 1 for k in range(1, 7)},
+        **{"SRL16E": 1, "SRLC32E": 1, "INV": 1},
+        **{"RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM32M": 4, "RAM64M": 4},
+    },
+}
+BLOCKS = {
+    "ice40": {"SB_RAM40_4K": 1},
+    "ecp5": {"DP16KD": 1, "PDPW16KD": 1},
+    "xilinx": {"RAMB18E1": 1, "RAMB36E1": 2},
+}
+DISTRIBUTED = {
+    "ice40": {},
+    "ecp5": {"TRELLIS_DPR16X4": 1},
+    "xilinx": {"RAM32M": 1, "RAM64M": 1, "RAM32X1D": 1, "RAM64X1D": 1, "RAM128X1D": 1},
+}
+SINGLE = {"ice40": {"SB_SPRAM256KA": 1}, "ecp5": {}, "xilinx": {}}
+FFS = {"ice40": "SB_DFF", "ecp5": "TRELLIS_FF", "xilinx": "FD"}
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What synthesis made of a core.
+
+    Attributes
+    ----------
+    luts, ffs : int
+        Lookup tables, those of RAMs and carry chains included, and flip-flops.
+    blocks, distributed, single : int
+        Block RAMs (of 18 kbit, on Xilinx), distributed RAM cells, single-port RAMs.
+    cells : dict
+        All cells by type.
+    """
+
+    luts: int
+    ffs: int
+    blocks: int
+    distributed: int
+    single: int
+    cells: dict[str, int]
+
+
+def map_core(verilog: str, top: str, target: str) -> Mapped:
+    """Synthesises for ``ice40``, ``ecp5`` or ``xilinx``.
+
+    Raises
+    ------
+    LutgenError
+        If there is no yosys, or it does not take the text.
+    """
+    files, said = run_yosys("map.ys.j2", verilog, ["stat.json"], top, target)
+    if not files:
+        raise LutgenError(f"yosys can't synthesise {top}: {said[-1]}")
+    cells: dict[str, int] = json.loads(files[0])["design"]["num_cells_by_type"]
+
+    def count(kinds: dict[str, int]) -> int:
+        return sum(number * cells.get(kind, 0) for kind, number in kinds.items())
+
+    return Mapped(
+        luts=count(LUTS[target]),
+        ffs=sum(n for kind, n in cells.items() if kind.startswith(FFS[target])),
+        blocks=count(BLOCKS[target]),
+        distributed=count(DISTRIBUTED[target]),
+        single=count(SINGLE[target]),
+        cells=cells,
+    )

@@ -1,0 +1,305 @@
+"""What FPGAs offer, as data, and the form that a memory takes on them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lutgen.numeric import ceil_div, clog2
+from lutgen.spec.memory import MemorySpec
+
+__all__ = [
+    "DEVICES",
+    "FORMS",
+    "TARGETS",
+    "Device",
+    "Form",
+    "Target",
+    "choose_forms",
+    "form_of",
+    "memory_table",
+    "target_of",
+]
+
+# What synthesis is told, by form; yosys reads `ram_style` and `rom_style`.
+FORMS = {
+    "logic": "logic",
+    "distributed": "distributed",
+    "block": "block",
+    "single": "huge",
+}
+
+Shape = tuple[int, int]  # rows, bits
+
+
+@dataclass(frozen=True)
+class Target:
+    """A family of FPGAs.
+
+    Parameters
+    ----------
+    name : str
+    lut : int
+        Inputs of a lookup table.
+    wide : int
+        Inputs of the widest function that takes no more tables than its halves do: there are
+        dedicated multiplexers.
+    block_bits : int
+        Bits of a block RAM.
+    blocks : tuple of (rows, bits)
+        Its shapes, with one port to read and one to write.
+    block_luts : int
+        Lookup tables that a block is worth: about as many as there are for each block.
+    distributed : tuple of (rows, bits, tables)
+        RAMs made of lookup tables; empty where there are none.
+    single : (rows, bits) or None
+        A large RAM that is read or written in a cycle, without contents at power-up.
+    single_luts : int
+        What that is worth.
+    single_count : int
+        How many a device has.
+    """
+
+    name: str
+    lut: int
+    wide: int
+    block_bits: int
+    blocks: tuple[Shape, ...]
+    block_luts: int
+    distributed: tuple[tuple[int, int, int], ...] = ()
+    single: Shape | None = None
+    single_luts: int = 0
+    single_count: int = 0
+
+    def rom_luts(self, depth: int, width: int) -> int:
+        """Lookup tables of a ROM without structure."""
+        tables = ceil_div(depth, 1 << self.lut)
+        if depth <= 1 << self.lut:
+            return width
+        leaves = ceil_div(depth, 1 << self.wide) if self.wide > self.lut else tables
+        return width * (tables + self.mux_luts(leaves))
+
+    def mux_luts(self, inputs: int) -> int:
+        """Lookup tables of a multiplexer of one bit."""
+        if inputs < 2:
+            return 0
+        return inputs - 1 if self.lut < 6 else ceil_div(inputs - 1, 3)
+
+
+@dataclass(frozen=True)
+class Device:
+    """An FPGA.
+
+    Parameters
+    ----------
+    name : str
+    part : str
+        What the vendor calls it.
+    target : Target
+    luts : int
+        Lookup tables.
+    ffs : int
+        Flip-flops.
+    blocks : int
+        Block RAMs.
+    """
+
+    name: str
+    part: str
+    target: Target
+    luts: int
+    ffs: int
+    blocks: int
+
+    @property
+    def block_bits(self) -> int:
+        """Bits of all block RAMs."""
+        return self.blocks * self.target.block_bits
+
+
+ICE40 = Target(
+    name="ice40",
+    lut=4,
+    wide=4,
+    block_bits=4096,
+    blocks=((256, 16), (512, 8), (1024, 4), (2048, 2)),
+    block_luts=200,
+)
+ECP5 = Target(
+    name="ecp5",
+    lut=4,
+    wide=7,
+    block_bits=18432,
+    blocks=((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)),
+    block_luts=430,
+    distributed=((16, 4, 6),),
+)
+XILINX = Target(
+    name="xilinx",
+    lut=6,
+    wide=8,
+    block_bits=18432,
+    blocks=((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)),
+    block_luts=208,
+    distributed=((32, 6, 4), (64, 3, 4)),
+)
+UP5K = replace(ICE40, single=(16384, 16), single_luts=1320, single_count=4)
+
+TARGETS = {target.name: target for target in (ICE40, ECP5, XILINX)}
+DEVICES = {
+    device.name: device
+    for device in (
+        Device("up5k", "iCE40UP5K", UP5K, 5280, 5280, 30),
+        Device("hx8k", "iCE40HX8K", ICE40, 7680, 7680, 32),
+        Device("25k", "LFE5U-25F", ECP5, 24288, 24288, 56),
+        Device("85k", "LFE5U-85F", ECP5, 83640, 83640, 208),
+        Device("xc7a35t", "XC7A35T", XILINX, 20800, 41600, 100),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a memory is made of, each of ``count``.
+
+    Attributes
+    ----------
+    name : str
+        ``logic``, ``distributed``, ``block`` or ``single``.
+    luts, ffs, cells : int
+        Lookup tables, flip-flops, and blocks or distributed cells or single-port RAMs.
+    capacity : int
+        Bits of these cells.
+    cost : float
+        All in lookup tables.
+    """
+
+    name: str
+    luts: int
+    ffs: int
+    cells: int
+    capacity: int
+    cost: float = field(compare=False)
+
+    @property
+    def blocks(self) -> int:
+        """Block RAMs."""
+        return self.cells if self.name == "block" else 0
+
+
+def _forms(memory: MemorySpec, target: Target) -> Iterable[Form]:
+    depth, width = memory.depth, memory.width
+    if memory.kind == "rom":
+        luts = target.rom_luts(depth, width)
+        yield Form("logic", luts, width, 0, 0, luts)
+    else:
+        # A flip-flop and what holds its value stand beside each other; then the reading.
+        luts = depth * width + ceil_div(2 * (depth - 1) * width, 3)
+        if depth <= 16:
+            yield Form("logic", luts, (depth + 1) * width, 0, 0, luts)
+    for rows, bits, tables in target.distributed if memory.kind != "rom" else ():
+        high = ceil_div(depth, rows)
+        cells = high * ceil_div(width, bits)
+        luts = width * target.mux_luts(high) + (high if high > 1 else 0)
+        cost = cells * tables + luts
+        yield Form("distributed", cost, width, cells, cells * rows * bits, cost)
+    for rows, bits in target.blocks:
+        high = ceil_div(depth, rows)
+        cells = high * ceil_div(width, bits)
+        luts = width * target.mux_luts(high) + 2 * clog2(high) if high > 1 else 0
+        yield Form(
+            "block",
+            luts,
+            clog2(high),
+            cells,
+            cells * target.block_bits,
+            cells * target.block_luts + luts,
+        )
+    if target.single is not None and memory.kind == "ram":
+        rows, bits = target.single
+        high = ceil_div(depth, rows)
+        cells = high * ceil_div(width, bits)
+        luts = width * target.mux_luts(high)
+        yield Form("single", luts, 0, cells, cells * rows * bits, cells * target.single_luts + luts)
+
+
+def form_of(memory: MemorySpec, target: Target, *, single: bool = False) -> Form:
+    """The cheapest form of one memory: blocks wherever they are full enough to be worth it.
+
+    Parameters
+    ----------
+    memory : MemorySpec
+    target : Target
+    single : bool
+        Whether single-port RAMs are left.
+    """
+    forms = [f for f in _forms(memory, target) if single or f.name != "single"]
+    return min(forms, key=lambda f: (f.cost, f.cells, f.capacity))
+
+
+def choose_forms(
+    memories: Iterable[MemorySpec], target: Target
+) -> dict[tuple[str, int, int], Form]:
+    """The form of each shape of memory, by `MemorySpec.key`; the few single-port RAMs go where they
+    save most.
+    """
+    counts: dict[tuple[str, int, int], int] = {}
+    specs: dict[tuple[str, int, int], MemorySpec] = {}
+    for memory in memories:
+        counts[memory.key] = counts.get(memory.key, 0) + memory.count
+        specs[memory.key] = memory
+    forms = {key: form_of(memory, target) for key, memory in specs.items()}
+    if target.single_count:
+        left = target.single_count
+        other = {key: form_of(memory, target, single=True) for key, memory in specs.items()}
+        gains = {key: counts[key] * (forms[key].cost - other[key].cost) for key in specs}
+        for key in sorted(gains, key=lambda key: -gains[key]):
+            need = counts[key] * other[key].cells
+            if other[key].name == "single" and need <= left and gains[key] > 0:
+                forms[key] = other[key]
+                left -= need
+    return forms
+
+
+def target_of(name: str) -> Target:
+    """A family by its name, or that of a device.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if name in DEVICES:
+        return DEVICES[name].target
+    if name not in TARGETS:
+        known = ", ".join((*TARGETS, *DEVICES))
+        raise ValueError(f"Target must be one of {known}, not {name!r}")
+    return TARGETS[name]
+
+
+def memory_table(
+    memories: Iterable[tuple[str, MemorySpec]],
+    forms: Mapping[tuple[str, int, int], Form] | None,
+) -> list[dict[str, Any]]:
+    """Memories with their stages as JSON data; ``form`` and what follows only with ``forms``."""
+    rows: list[dict[str, Any]] = []
+    for stage, memory in memories:
+        entry: dict[str, Any] = {
+            "stage": stage,
+            "name": memory.name,
+            "kind": memory.kind,
+            "depth": memory.depth,
+            "width": memory.width,
+            "count": memory.count,
+        }
+        if forms is not None:
+            form = forms[memory.key]
+            entry |= {
+                "form": form.name,
+                "cells": memory.count * form.cells,
+                "luts": memory.count * form.luts,
+                "fill": round(memory.depth * memory.width / form.capacity, 3)
+                if form.capacity
+                else None,
+            }
+        rows.append(entry)
+    return rows
