@@ -18,6 +18,7 @@ from lutgen.spec.network import NetworkSpec, Stage
 from lutgen.spec.pointwise import AddSpec
 from lutgen.spec.pool import AvgPool2dSpec, MaxPool2dSpec, PoolSpec
 from lutgen.spec.ring import WalkSpec
+from lutgen.spec.slide import EncodeSpec, SlideSpec
 from lutgen.spec.stream import RegrouperSpec
 
 __all__ = [
@@ -254,6 +255,20 @@ def _pool(spec: PoolSpec) -> Counts:
     return counts + (lane + requantiser) * spec.lanes
 
 
+def _slide(spec: SlideSpec) -> Counts:
+    """Whole windows: registers of their pixels, and a choice among rows for each of a column."""
+    window = spec.window
+    pixel = spec.channels * spec.element.bits + spec.marked
+    place, banks = clog2(spec.ring.pixels), spec.ring.rows
+    across, down = clog2(window.width), clog2(window.height)
+    counts = Counts(ffs=window.area * pixel, muxes=window.kernel[0] * pixel * (banks - 1))
+    counts += Counts(ffs=7 * place + across, adds=8 * place + 3 * across, muxes=4 * place)
+    rows = window.kernel[0] * (2 * down + 2 * across + clog2(banks))
+    counts += Counts(ffs=rows + across + down, adds=rows + 2 * across, control=12 + banks)
+    sizes = (window.kernel[1], window.columns, window.rows, window.width, banks)
+    return counts + _total(_counter(count) for count in sizes)
+
+
 def _argmax(spec: ArgmaxSpec) -> Counts:
     bits, result = spec.element.bits, spec.result.bits
     counts = _counter(spec.beats) + Counts(ffs=result + spec.latency, control=4)
@@ -281,7 +296,9 @@ def stage_counts(stage: Stage) -> Counts:
         bits = row.item_bits if row is not None and row.metric == "digit" else None
         if isinstance(spec, Conv2dSpec) and spec.encode == "window":
             bits = None
-        if bits is None:
+        if isinstance(spec, EncodeSpec):
+            bits = spec.row.item_bits
+        elif bits is None:
             bits = stage.o.element.bits if isinstance(spec, RegrouperSpec) else _element_bits(spec)
         counts += regrouper_counts(regrouper, bits)
     if row is not None:
@@ -295,6 +312,10 @@ def stage_counts(stage: Stage) -> Counts:
         else:
             delay = clog2(row.bank.depth) + clog2(row.tiles) + 5 if row else 0
             counts += Counts(ffs=delay, control=4)
+    elif isinstance(spec, EncodeSpec):
+        counts += encoder_counts(spec.row)
+    elif isinstance(spec, SlideSpec):
+        counts += _slide(spec)
     elif isinstance(spec, PoolSpec):
         counts += _pool(spec)
     elif isinstance(spec, ArgmaxSpec):
@@ -305,7 +326,7 @@ def stage_counts(stage: Stage) -> Counts:
 
 
 def _element_bits(spec: object) -> int:
-    assert isinstance(spec, LinearSpec | Conv2dSpec | PoolSpec)
+    assert isinstance(spec, LinearSpec | Conv2dSpec | PoolSpec | SlideSpec)
     return spec.element.bits
 
 

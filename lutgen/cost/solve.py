@@ -12,6 +12,7 @@ from math import prod
 
 from lutgen.cost.area import Area, CoreArea, coefficients, core_area
 from lutgen.cost.options import BEAT, Choice, Costs, LookupOptions, Options, OtherOptions, sizes
+from lutgen.cost.slides import EitherOptions, SlideOptions
 from lutgen.errors import LutgenError
 from lutgen.model import Flatten, LutConv2d, LutLinear, Model
 from lutgen.model.fold import Fold
@@ -113,11 +114,29 @@ class _Solver:
             self.ports[node.name] = replace(o, lanes=1)
             if isinstance(node, LutLinear | LutConv2d):
                 assert isinstance(spec, LinearSpec | Conv2dSpec)
-                self.nodes.append(LookupOptions(node, o, self.costs, spec, wish))
+                self.nodes.append(self._lookups(node, o, spec, planner, gives[0], wish))
                 continue
             shape = wires[node.name].shape
             channels = shape[2] if len(shape) == 3 else o.elements
             self.nodes.append(OtherOptions(node, o, self.costs, planner, wish, channels))
+
+    def _lookups(
+        self,
+        node: LutLinear | LutConv2d,
+        o: PortSpec,
+        spec: LinearSpec | Conv2dSpec,
+        planner: Planner,
+        give: PortSpec,
+        wish: Fold,
+    ) -> Options:
+        """Of a lookup layer; convolutions may keep whole windows in registers."""
+        if isinstance(node, LutLinear):
+            return LookupOptions(node, o, self.costs, spec, wish)
+        slides = SlideOptions(node, o, self.costs, planner, give, wish)
+        if wish.slide == 1:
+            return slides
+        taps = LookupOptions(node, o, self.costs, spec, wish)
+        return taps if wish.slide == 0 else EitherOptions(taps, slides)
 
     @property
     def intervals(self) -> list[int]:

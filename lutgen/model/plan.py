@@ -1,6 +1,7 @@
 """From a model to the network core that computes it: stages, their folds, how they are joined."""
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import replace
 from math import gcd, prod
 
@@ -117,6 +118,7 @@ class Planner:
         self.stages: list[Stage] = []
         self._at = {"input": "input"}  # the stage that gives what a node gives
         self._gives = {"input": port}
+        self._plain: dict[str, Conv2dSpec] = {}
 
     def add(self, node: Node, wish: Fold) -> None:
         """The stage of a node, and what has to stand before it."""
@@ -194,12 +196,21 @@ class Planner:
             return node.encode == "pixel" and (wish.fan_in or 1) > node.table.shape[-3]
         return bool(wish.slide)
 
+    def slid(self, node: LutConv2d, give: PortSpec, wish: Fold) -> list[Stage]:
+        """The stages of a convolution on whole windows, behind one that gives ``give``."""
+        other = copy(self)
+        other.stages, other._gives = [], {"before": give}
+        other._at = {**self._at, node.inputs[0]: "before"}
+        other._slide(node, "before", wish)
+        return other.stages
+
     def _slide(self, node: LutConv2d, source: str, wish: Fold) -> None:
         """A convolution as windows and a linear layer on each of them; with encode ``pixel`` these
         are windows of indices.
         """
-        wire = self.wires[node.inputs[0]]
-        conv = node.spec(wire, memory=self.memory)
+        if node.name not in self._plain:  # the tables are looked through for every spec
+            self._plain[node.name] = node.spec(self.wires[node.inputs[0]], memory=self.memory)
+        conv = self._plain[node.name]
         row, window = conv.row, conv.window
         order = conv.order
         if conv.encode == "pixel":

@@ -9,6 +9,7 @@ from lutgen.spec.linear import LinearSpec
 from lutgen.spec.network import Edge, NetworkSpec, Stage
 from lutgen.spec.pointwise import MapSpec
 from lutgen.spec.pool import PoolSpec
+from lutgen.spec.slide import EncodeSpec, SlideSpec
 
 __all__ = [
     "KINDS",
@@ -75,7 +76,7 @@ def _some(name: str, depth: int, width: int, kind: str, count: int = 1) -> Itera
 def encoder_memories(row: LinearSpec) -> Iterator[MemorySpec]:
     """Codebooks."""
     encoder = row.encoder
-    if row.metric != "digit":
+    if row.has_encoders:
         bits = row.codebook_bits // (row.fan_in * row.groups * encoder.interval)
         depth = row.groups * encoder.interval
         yield from _some("codebook", depth, bits, row.memory, row.fan_in)
@@ -91,8 +92,12 @@ def matcher_memories(row: LinearSpec) -> Iterator[MemorySpec]:
     yield from _some("bias", row.tiles, row.lanes * row.acc.bits, row.memory)
 
 
-def feed_memories(spec: Conv2dSpec | PoolSpec) -> Iterator[MemorySpec]:
-    """Line buffers."""
+def feed_memories(spec: Conv2dSpec | PoolSpec | SlideSpec) -> Iterator[MemorySpec]:
+    """Line buffers: one memory, or one for each image row."""
+    if isinstance(spec, SlideSpec):
+        width, rows = spec.window.width, spec.ring.rows
+        yield from _some("line_buffer", width, spec.word_bits, "buffer", rows)
+        return
     yield from _some("line_buffer", spec.ring.depth, spec.word_bits, "buffer")
 
 
@@ -103,8 +108,10 @@ def stage_memories(stage: Stage) -> Iterator[MemorySpec]:
         yield from matcher_memories(row)
         yield from encoder_memories(row)
         if row.buffered and not (isinstance(spec, Conv2dSpec) and spec.encode == "pixel"):
-            yield from _some("index_buffer", row.index_rows, row.fan_in * row.index_bits, "buffer")
-    if isinstance(spec, Conv2dSpec | PoolSpec):
+            yield from _some("index_buffer", row.index_rows, row.fan_in * row.code_bits, "buffer")
+    if isinstance(spec, EncodeSpec):
+        yield from encoder_memories(spec.row)
+    if isinstance(spec, Conv2dSpec | PoolSpec | SlideSpec):
         yield from feed_memories(spec)
     if isinstance(spec, MapSpec):
         yield from _some("map", spec.depth, spec.output.bits, "rom", stage.o.lanes)
