@@ -7,6 +7,7 @@ import pytest
 
 from lutgen.numeric import Format, ceil_div
 from lutgen.spec import METRICS, DigitSpec
+from lutgen.train import lookups
 from lutgen.train.conv import Dense, Taps, Window
 from lutgen.train.lookups import Digits, Vectors, reachable
 
@@ -305,6 +306,21 @@ def test_centroids_follow_what_they_serve(kind):
                     gap = mine.mean(axis=1) - want
                     want = want + 0.5 * gap * mine.shape[1] / (mine.shape[1] + usual)
                 np.testing.assert_allclose(layer.books[g, j], want, rtol=1e-5, atol=1e-5)
+
+
+def test_the_first_parts_of_a_batch_are_followed(monkeypatch):
+    rng = np.random.default_rng(3)
+    rows, shape = geometry(rng, "linear")
+    layer = make(rng, rows, Format(5, True))
+    kept = layer.forward(inputs(rng, layer.element, shape), layer.integers())
+    many = kept.index.shape[1]
+    for enough, parts in ((1, 1), (many, 1), (many + 1, 2), (3 * many, 3)):
+        monkeypatch.setattr(lookups, "ENOUGH", enough)
+        for counting in (False, True):
+            layer.counting = counting
+            raws = [layer.backward(kept, kept.acc, 0.0, False, k)[1] for k in range(4)]
+            assert ["counts" in raw for raw in raws] == [counting and k < parts for k in range(4)]
+            assert ["sums" in raw for raw in raws] == ["counts" in raw for raw in raws]
 
 
 # Backward.

@@ -387,9 +387,9 @@ def test_only_the_first_layers_need_no_gradient_by_inputs():
     asked = {}
     for name, layer in lookup.lookups.items():
 
-        def backward(kept, gradient, beta, wanted, name=name, whole=layer.backward):
-            asked[name] = wanted
-            return whole(kept, gradient, beta, wanted)
+        def backward(kept, gradient, beta, wanted, *more, own=name, whole=layer.backward):
+            asked[own] = wanted
+            return whole(kept, gradient, beta, wanted, *more)
 
         layer.backward = backward
     x = inside(random_inputs(rng, lookup, Format(8, False), 5), lookup)

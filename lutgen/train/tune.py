@@ -287,6 +287,7 @@ def tune(
 
     def work(part: tuple[NDArray[np.int64], tuple[int, ...], dict[str, Integers]]) -> Any:
         chosen, own, ints = part
+        number = own[-1] // net.part
         x = samples.q[chosen]
         if augment is not None:
             x = augment(x, np.random.default_rng(own), fmt)
@@ -301,7 +302,15 @@ def tune(
 
             soft = _softmax(origin.run(q * soft_scale, visit), tuning.temperature)
         return net.loss(
-            q, samples.y[chosen], ints, tuning.beta, soft, tuning.distill, hints, tuning.hint
+            q,
+            samples.y[chosen],
+            ints,
+            tuning.beta,
+            soft,
+            tuning.distill,
+            hints,
+            tuning.hint,
+            number,
         )
 
     for epoch in range(state.done, tuning.epochs):
