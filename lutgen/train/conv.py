@@ -85,10 +85,13 @@ class Rows:
         K, inputs in one row.
     taps : int
         How many matrices ``[K, n]`` the layer has.
+    whole : bool
+        Whether every output sums up a product of every tap: none reads outside the image.
     """
 
     features: int
     taps: int
+    whole: bool
 
     def rows(self, x: Float32Array) -> Float32Array:
         """Inputs ``[C, batch, H, W]`` or ``[K, batch]`` as rows ``[K, L]``."""
@@ -171,7 +174,7 @@ class Dense(Rows):
         ``hwc`` or ``chw``: how a window's inputs follow each other.
     """
 
-    taps = 1
+    taps, whole = 1, True
 
     def __init__(self, features: int, window: Window | None = None, order: str = "hwc"):
         self.features, self.window, self.order = features, window, order
@@ -285,6 +288,7 @@ class Taps(Rows):
     def __init__(self, features: int, window: Window):
         self.features, self.window = features, window
         self.taps = window.kernel[0] * window.kernel[1]
+        self.whole = not any(window.pad)
 
     def _grid(self, shape: tuple[int, ...]) -> Pair:
         rows, columns = self.window.out(shape[2], shape[3])
