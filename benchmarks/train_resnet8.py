@@ -52,12 +52,14 @@ def rows(_: Path) -> list[Row]:
     return [
         row("refit", "pixel", "", 4, "l2", 8, ">= 73 %"),
         row("refit", "pixel", "", 2, "l2", 8, ">= 83 %"),
-        row("joint", "window", "chw", 4, "l2", 8, ">= 79 %", ridge=1e-3),
-        row("joint", "window", "chw", 2, "l2", 8, "drop <= 1.0", ridge=1e-3),
-        row("joint", "window", "chw", 2, "l2", 8, "drop <= 1.0", epochs=5, ridge=1e-3),
-        row("joint", "window", "chw", 2, "l1", 8, "drop <= 1.5", epochs=3, ridge=1e-3),
-        row("joint", "window", "chw", 2, "l1", 4, "drop <= 2.0"),
-        row("joint", "window", "chw", 2, "chebyshev", 8, "drop <= 2.0"),
+        row("refit", "window", "chw", 2, "l1", 8, ""),
+        row("refit", "window", "chw", 2, "l1", 4, ""),
+        row("refit", "window", "chw", 2, "l1", 3, ""),
+        row("joint", "window", "chw", 4, "l2", 8, ">= 79 %"),
+        row("joint", "window", "chw", 2, "l2", 8, "drop <= 1.0", epochs=2),
+        row("joint", "window", "chw", 2, "l1", 8, "drop <= 1.5", epochs=2),
+        row("joint", "window", "chw", 2, "l1", 4, "drop <= 2.0", epochs=2),
+        row("joint", "window", "chw", 2, "chebyshev", 8, "drop <= 2.0", epochs=2),
     ]
 
 
