@@ -398,7 +398,7 @@ class LookupNet:
     @property
     def part(self) -> int:
         """Samples that are worked on at once: as many as stay in cache, by the input's size."""
-        return 16 if len(self.shape) == 3 and len(self.lookups) and self._convolves else 64
+        return 8 if len(self.shape) == 3 and len(self.lookups) and self._convolves else 64
 
     @property
     def _convolves(self) -> bool:
