@@ -2,6 +2,8 @@
 differences of what is stated to be differentiated.
 """
 
+from copy import copy
+
 import numpy as np
 import pytest
 
@@ -430,6 +432,36 @@ def test_gradients_of_vectors(kind, beta, tables):
         close(gradients["residual"], slopes(model.by_parameters, model.residual))
     close(back, slopes(model.by_inputs, model.x))
     assert layer.backward(layer.forward(q, ints), upstream, beta, False)[2] is None
+
+
+@pytest.mark.parametrize("kind", ["linear", "hwc", "chw"])
+def test_what_the_bias_takes_from_the_tables_changes_nothing(kind):
+    """Neither results nor losses nor gradients: the weights know nothing of it."""
+    rng = np.random.default_rng(KINDS.index(kind))
+    rows, shape = geometry(rng, kind)
+    layer = make(rng, rows, Format(4, True), c=3, v=min(3, rows.features + 1))
+    layer.free()
+    q = inputs(rng, layer.element, shape)
+    upstream, results = None, []
+    for taken in (0, layer.table_scale * rng.integers(-3, 4, (layer.groups, layer.outputs))):
+        cut = layer.residual.reshape(layer.groups, layer.centroids, -1)
+        cut -= np.reshape(taken, (-1, 1, np.size(taken) // layer.groups or 1))
+        total = np.sum(taken, axis=0)
+        layer.bias += total
+        layer.moved += total
+        kept = layer.forward(q, layer.integers())
+        upstream = rng.standard_normal(kept.acc.shape) if upstream is None else upstream
+        loss, raw, back = layer.backward(kept, upstream.astype(np.float32), 0.7, True)
+        results.append((kept.acc, loss, *layer.finish(raw).values(), back))
+    assert np.any(layer.moved)
+    for plain, moved in zip(*results, strict=True):
+        np.testing.assert_allclose(moved, plain, rtol=1e-3, atol=1e-4 * np.abs(plain).max())
+    other = copy(layer)  # shares its arrays
+    other.tie()
+    assert other.residual is None
+    assert not other.moved.any()
+    assert layer.residual is not None
+    assert layer.moved.any()
 
 
 def test_gradients_where_the_last_sub_vector_is_padding():

@@ -323,6 +323,9 @@ def test_the_solution_is_that_of_ridge_regression(kind, free):
             between = want.reshape(shape).max(axis=2) + want.reshape(shape).min(axis=2)
             want = (want.reshape(shape) - between[:, :, None] / 2).reshape(change.shape)
             bias = bias + between.sum(axis=(0, 1)) / 2
+            np.testing.assert_allclose(
+                layer.moved, between.sum(axis=(0, 1)) / 2, rtol=1e-3, atol=1e-3
+            )
         tables = layer.real_tables().reshape(change.shape)
         np.testing.assert_allclose(tables, want, rtol=2e-3, atol=2e-3)
     else:

@@ -210,6 +210,8 @@ class Vectors(Lookup):
         Codebooks, in units of the input's integers.
     residual : float32 array ``[taps, g * c, n]`` or None
         What the tables are beside the product, in real units; None where tables are tied to it.
+    moved : float32 array ``[n]``
+        How much of the bias was taken from the tables, and is none of what goes with the weights.
     moving : bool
         Whether `backward` gives the gradient by `residual`.
     counting : bool
@@ -235,6 +237,7 @@ class Vectors(Lookup):
         self.subvec, self.centroids, self.metric = subvec, centroids, metric
         self.books = np.zeros((self.groups, centroids, subvec), dtype=np.float32)
         self.residual: Float32Array | None = None
+        self.moved = np.zeros_like(self.bias)
         self.moving = True
         self.counting = False
 
@@ -248,6 +251,11 @@ class Vectors(Lookup):
     @property
     def width(self) -> int:
         return self.groups * self.centroids
+
+    def tie(self) -> None:
+        """Leaves the tables nothing of their own."""
+        self.residual = None
+        self.moved = np.zeros_like(self.bias)
 
     def free(self) -> None:
         """Gives the tables parameters of their own, 0 at first."""
@@ -342,6 +350,7 @@ class Vectors(Lookup):
             exact = self.rows.place(rows * np.float32(self.in_scale), kept.shape)
             weight = self.weight[:, : self.rows.features]
             s = self._biased(self.rows.product(weight, exact, kept.shape))
+            s -= self.moved.reshape(-1, *[1] * (s.ndim - 1))
             error = kept.acc * np.float32(self.table_scale)
             error -= s
             spread_of_s = float(s.var()) + 1e-9

@@ -138,7 +138,7 @@ def replace(
 
     def each(op: LookupOp, x: Float32Array, target: Float32Array) -> None:
         if isinstance(op.lookup, Vectors):
-            op.lookup.residual = None
+            op.lookup.tie()
             op.lookup.books = clustered(op.lookup, x, rng, iterations, restarts)
 
     walk(net, origin, q, each, progress)
@@ -194,7 +194,7 @@ def refit(
 
     def each(op: LookupOp, x: Float32Array, target: Float32Array) -> Round | None:
         if isinstance(op.lookup, Vectors):
-            op.lookup.residual = None
+            op.lookup.tie()
             op.lookup.books = clustered(op.lookup, x, rng, iterations, restarts)
         if isinstance(op.lookup, Vectors) or not _exact(net, op.inputs[0]):
             return regress(op.lookup, x, target, ridge, free)
@@ -358,8 +358,11 @@ def _freed(
 ) -> Round:
     """Gives a layer tables of its own, ``start`` and ``change``; and what rounds them."""
     best = np.asarray(start + change, dtype=np.float64)
+    lookup.moved[:] = 0
     if lookup.rows.whole:
-        best = centred(best, lookup.centroids)
+        whole = best
+        best = centred(whole, lookup.centroids)
+        lookup.moved[:] = (whole - best)[:: lookup.centroids].sum(axis=0)
 
     def take(tables: NDArray[np.float64]) -> None:
         difference = tables - start

@@ -116,6 +116,9 @@ class Snapshot:
             for name, lookup in net.lookups.items()
             for key, value in lookup.parameters.items()
         }
+        for name, lookup in net.lookups.items():
+            if isinstance(lookup, Vectors):
+                arrays[f"{name}.moved"] = lookup.moved.copy()
         scales: dict[str, list[float]] = {
             name: [lookup.in_scale, lookup.table_scale, lookup.shift]
             for name, lookup in net.lookups.items()
@@ -134,7 +137,8 @@ class Snapshot:
                 if f"{name}.residual" in self.arrays:
                     lookup.free()
                 else:
-                    lookup.residual = None
+                    lookup.tie()
+                lookup.moved[:] = self.arrays[f"{name}.moved"]
             for key, value in lookup.parameters.items():
                 value[:] = self.arrays[f"{name}.{key}"]
             lookup.in_scale, lookup.table_scale, shift = self.scales[name]
