@@ -22,7 +22,7 @@ from lutgen.train.floatnet import (
 from lutgen.train.fold import fold_batch_norm
 from lutgen.train.kmeans import assign
 from lutgen.train.lookups import Digits, Vectors
-from lutgen.train.lutnet import Wire
+from lutgen.train.lutnet import LookupOp, Wire
 from lutgen.train.refit import refit, regress, replace
 
 UNSIGNED = Format(8, False)
@@ -183,6 +183,24 @@ def test_tables_too_many_to_solve_for_are_refitted_tied(monkeypatch):
     monkeypatch.setattr(closed, "UNKNOWNS", 8 * 3)  # fc1 has 4 codebooks of 8, fc2 and fc3 have 3
     refit(net, origin, inside(q, net), rng, free=True)
     assert [k.residual is None for k in net.lookups.values()] == [True, False, False]
+
+
+@pytest.mark.parametrize("arch", ["perceptron", "lenet5"])
+def test_weights_and_refitted_tables_still_mean_the_same(arch):
+    """What the bias takes from the tables must not stand between them in joint training."""
+    rng = np.random.default_rng(15)
+    origin = network(arch, rng)
+    net = lookup_net(origin, encode="window", subvec=2)
+    x = inside(images(rng, 100, origin.shape), net)
+    refit(net, origin, x, rng)
+    arrived = {"input": x}
+    net.run(x, visit=lambda op, y: arrived.update({op.name: y}))
+    for op in net.ops:
+        if isinstance(op, LookupOp):
+            assert np.abs(op.lookup.moved).max() > 10 * op.lookup.table_scale
+            kept = op.lookup.forward(arrived[op.inputs[0]], op.lookup.integers())
+            apart = op.lookup.backward(kept, np.zeros_like(kept.acc), 0.5, False)[0]
+            assert apart < 0.3, op.name  # of the variance of the products
 
 
 def join_net(rng):
