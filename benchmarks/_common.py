@@ -44,6 +44,11 @@ def cifar10() -> Path:
     return unpacked
 
 
+def same(old: Row, row: Row) -> bool:
+    """Whether a measured row is of what ``row`` asks for."""
+    return all(old.get(key) == value for key, value in row.items())
+
+
 def play(
     name: str,
     description: str,
@@ -79,18 +84,18 @@ def play(
     )
     for path in (data, page):
         path.parent.mkdir(parents=True, exist_ok=True)
-    known: list[Row] = []
-    if data.is_file() and not args.again:
-        known = json.loads(data.read_text("utf-8"))
+    if args.again and not args.only:
+        data.unlink(missing_ok=True)
+    known: list[Row] = json.loads(data.read_text("utf-8")) if data.is_file() else []
     for row in rows(args.mnist):
         if args.only and args.only not in json.dumps(row):
             continue
-        if any(all(old.get(key) == row[key] for key in row) for old in known):
+        if not args.again and any(same(old, row) for old in known):
             continue
         found = measure(row, args.mnist)
         if data.is_file():  # another process may have measured other rows meanwhile
-            known = json.loads(data.read_text("utf-8")) if not args.again else known
-        known.append(found)
+            known = json.loads(data.read_text("utf-8"))
+        known = [old for old in known if not same(old, row)] + [found]
         write_text(data, json.dumps(known, indent=1) + "\n")
         write_text(page, table(known))
         print(json.dumps(known[-1]), file=sys.stderr, flush=True)

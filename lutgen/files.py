@@ -37,6 +37,20 @@ def check_writable(
         for source in inputs:
             if Path(source).exists() and target.samefile(source):
                 raise LutgenError(f"{target}: is read here too; choose another path")
+    # Some file systems allow by their modes what they refuse when it is done.
+    part = _part(target.resolve())
+    try:
+        part.touch()
+    except OSError as error:
+        raise LutgenError(
+            f"{target}: can't be written: {reason(error)}; choose another path"
+        ) from error
+    part.unlink()
+
+
+def _part(target: Path) -> Path:
+    """A name beside a file, for what becomes the file once it is whole."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
 
 
 def write_with(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
@@ -50,7 +64,7 @@ def write_with(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]
     """
     check_writable(path)
     target = Path(path).resolve()  # a link stays, and what it points to is replaced
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    part = _part(target)
     try:
         with part.open("wb") as file:
             write(file)

@@ -588,3 +588,29 @@ def test_what_is_said_on_a_terminal_stands_on_a_line_of_its_own(
     lines = capsys.readouterr().err.split("\n")
     assert lines[-3].split("\x1b[K")[-1].startswith("float 2/4, loss ")
     assert lines[-2].startswith("lutgen: interrupted; ")
+
+
+def test_a_place_that_refuses_files_is_found_before_any_work(data, tmp_path, capsys, monkeypatch):
+    """Where the folder's mode allows what the file system does not."""
+
+    def refused(path, *_):
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr(command.Path, "touch", refused)
+    monkeypatch.setattr(command, "load_data", lambda *_, **__: pytest.fail("data were read"))
+    target = tmp_path / "m.lut"
+    assert refusal(capsys, data, *QUICK, "-o", target) == (
+        f"{target}: can't be written: read-only file system; choose another path"
+    )
+    assert files(tmp_path) == ["my-set.npz"]
+
+
+@pytest.mark.parametrize("stages", ["replace,refit", "replace,joint"])
+def test_epochs_without_a_joint_stage_are_said_to_be_unused(data, tmp_path, capsys, stages):
+    options = [str(data), *QUICK, "--stages", stages, "-o", str(tmp_path / "m.lut")]
+    assert main(["train", *options]) == 0
+    warning = (
+        "lutgen: warning: --epochs: are those of the stage joint, which is not among the stages "
+        "replace, refit; left unused\n"
+    )
+    assert (warning in capsys.readouterr().err) == (stages == "replace,refit")

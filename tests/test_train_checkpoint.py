@@ -283,8 +283,8 @@ def test_files_that_are_no_checkpoints(tmp_path, option):
         (archive(tmp_path, manifest=np.array("[]")), damaged),
         (archive(tmp_path, manifest=np.array("{}")), damaged),
         (
-            archive(tmp_path, manifest=np.array('{"format": "lutgen-checkpoint", "version": 2}')),
-            "is a checkpoint of version 2, not 1; name another, or start anew without it",
+            archive(tmp_path, manifest=np.array('{"format": "lutgen-checkpoint", "version": 3}')),
+            "is a checkpoint of version 3, not 2; name another, or start anew without it",
         ),
     ):
         path.write_bytes(contents)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lutgen.train.conv import Dense, Taps, Window, one_hot
+from lutgen.train.conv import Dense, Taps, Window
+from lutgen.train.hot import one_hot
 
 CASES = range(24)
 
@@ -136,9 +137,25 @@ def test_one_hot_rows(seed):
             np.testing.assert_array_equal(a, b)
 
 
-def test_one_hot():
-    hot = one_hot(np.array([[0, 2], [1, 1]]), 3)
-    np.testing.assert_array_equal(hot.T, [[1, 0, 0, 0, 1, 0], [0, 0, 1, 0, 1, 0]])
+@pytest.mark.parametrize("seed", CASES)
+def test_products_of_one_hot_rows(seed):
+    """Fetched, blocked or multiplied: as if the rows were any others."""
+    rng, window, shape = geometry(seed)
+    groups, centroids, n = 2, 3, 2
+    for rows, _ in both(window, shape):
+        index = rng.integers(0, centroids, size=(groups, rows.rows(numbers(rng, *shape)).shape[1]))
+        placed, hot = rows.place_hot(index, centroids, shape), rows.hot(index, centroids, shape)
+        table = numbers(rng, rows.taps, groups * centroids, n)
+        want = rows.product(table, placed, shape)
+        for kind in (np.float32, np.float64):
+            got = rows.hot_product(table.astype(kind), hot, shape)
+            assert got.dtype == kind
+            np.testing.assert_array_equal(got, want)
+        spread = rows.spread(numbers(rng, *want.shape), shape)
+        np.testing.assert_array_equal(
+            rows.hot_by_matrix(hot, spread, groups * centroids, n),
+            rows.by_matrix(placed, spread, groups * centroids, n),
+        )
 
 
 def test_a_row_a_sample():

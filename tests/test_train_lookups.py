@@ -2,11 +2,14 @@
 differences of what is stated to be differentiated.
 """
 
+from copy import copy
+
 import numpy as np
 import pytest
 
 from lutgen.numeric import Format, ceil_div
 from lutgen.spec import METRICS, DigitSpec
+from lutgen.train import lookups
 from lutgen.train.conv import Dense, Taps, Window
 from lutgen.train.lookups import Digits, Vectors, reachable
 
@@ -307,6 +310,21 @@ def test_centroids_follow_what_they_serve(kind):
                 np.testing.assert_allclose(layer.books[g, j], want, rtol=1e-5, atol=1e-5)
 
 
+def test_the_first_parts_of_a_batch_are_followed(monkeypatch):
+    rng = np.random.default_rng(3)
+    rows, shape = geometry(rng, "linear")
+    layer = make(rng, rows, Format(5, True))
+    kept = layer.forward(inputs(rng, layer.element, shape), layer.integers())
+    many = kept.index.shape[1]
+    for enough, parts in ((1, 1), (many, 1), (many + 1, 2), (3 * many, 3)):
+        monkeypatch.setattr(lookups, "ENOUGH", enough)
+        for counting in (False, True):
+            layer.counting = counting
+            raws = [layer.backward(kept, kept.acc, 0.0, False, k)[1] for k in range(4)]
+            assert ["counts" in raw for raw in raws] == [counting and k < parts for k in range(4)]
+            assert ["sums" in raw for raw in raws] == ["counts" in raw for raw in raws]
+
+
 # Backward.
 
 
@@ -414,6 +432,36 @@ def test_gradients_of_vectors(kind, beta, tables):
         close(gradients["residual"], slopes(model.by_parameters, model.residual))
     close(back, slopes(model.by_inputs, model.x))
     assert layer.backward(layer.forward(q, ints), upstream, beta, False)[2] is None
+
+
+@pytest.mark.parametrize("kind", ["linear", "hwc", "chw"])
+def test_what_the_bias_takes_from_the_tables_changes_nothing(kind):
+    """Neither results nor losses nor gradients: the weights know nothing of it."""
+    rng = np.random.default_rng(KINDS.index(kind))
+    rows, shape = geometry(rng, kind)
+    layer = make(rng, rows, Format(4, True), c=3, v=min(3, rows.features + 1))
+    layer.free()
+    q = inputs(rng, layer.element, shape)
+    upstream, results = None, []
+    for taken in (0, layer.table_scale * rng.integers(-3, 4, (layer.groups, layer.outputs))):
+        cut = layer.residual.reshape(layer.groups, layer.centroids, -1)
+        cut -= np.reshape(taken, (-1, 1, np.size(taken) // layer.groups or 1))
+        total = np.sum(taken, axis=0)
+        layer.bias += total
+        layer.moved += total
+        kept = layer.forward(q, layer.integers())
+        upstream = rng.standard_normal(kept.acc.shape) if upstream is None else upstream
+        loss, raw, back = layer.backward(kept, upstream.astype(np.float32), 0.7, True)
+        results.append((kept.acc, loss, *layer.finish(raw).values(), back))
+    assert np.any(layer.moved)
+    for plain, moved in zip(*results, strict=True):
+        np.testing.assert_allclose(moved, plain, rtol=1e-3, atol=1e-4 * np.abs(plain).max())
+    other = copy(layer)  # shares its arrays
+    other.tie()
+    assert other.residual is None
+    assert not other.moved.any()
+    assert layer.residual is not None
+    assert layer.moved.any()
 
 
 def test_gradients_where_the_last_sub_vector_is_padding():

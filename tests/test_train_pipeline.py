@@ -371,6 +371,12 @@ def test_refuses_networks_before_any_work(layers, more, text):
     assert str(caught.value) == text
 
 
+def test_refuses_what_is_no_data_set():
+    text = "Data must be a Dataset, as load_data gives, not 'digits'"
+    with pytest.raises(TypeError, match=f"^{text}$"):
+        train("digits")
+
+
 def test_refuses_data_of_another_shape():
     text = r"^Network must read samples of the shape 10, as x_train holds, not 6x6x2 \(rows, "
     with pytest.raises(ValueError, match=text):

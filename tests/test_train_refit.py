@@ -22,7 +22,7 @@ from lutgen.train.floatnet import (
 from lutgen.train.fold import fold_batch_norm
 from lutgen.train.kmeans import assign
 from lutgen.train.lookups import Digits, Vectors
-from lutgen.train.lutnet import Wire
+from lutgen.train.lutnet import LookupOp, Wire
 from lutgen.train.refit import refit, regress, replace
 
 UNSIGNED = Format(8, False)
@@ -57,6 +57,12 @@ def network(arch, rng):
         if isinstance(layer, Weighted):
             layer.bias[:] = 0.1 * rng.standard_normal(layer.bias.shape)
     return fold_batch_norm(net)
+
+
+def varied(layer, tables):
+    """Tables less the mean of each codebook's entries, which is the bias's if all are summed up."""
+    cut = tables.reshape(layer.rows.taps, layer.groups, layer.centroids, -1)
+    return cut - cut.mean(axis=2, keepdims=True) if layer.rows.whole else cut
 
 
 # Whole networks.
@@ -124,7 +130,7 @@ def test_inputs_that_never_vary_move_nothing(free):
     refit(net, origin, x, rng, free=free)
     lookup = net.lookups["fc"]
     weight = lookup.weight[:, :6] - origin.layers[0].weight
-    moved = weight if lookup.residual is None else lookup.residual
+    moved = varied(lookup, lookup.residual) if free else weight
     assert np.abs(moved).max() < 1e-3
     want = origin.run(x / np.float32(255))
     np.testing.assert_allclose(net.run(x) * net.last.wire.scale, want, atol=0.02)
@@ -142,7 +148,7 @@ def test_targets_that_vary_where_inputs_do_not(free):
     target = rng.standard_normal((2, 1000)).astype(np.float32)
     target += layer.rows.product(start[:, :5], [x * np.float32(777.7)], x.shape)
     regress(layer, x, target, 1e-3, free)
-    moved = layer.residual if free else (layer.weight - start) * 777.7 * 29
+    moved = varied(layer, layer.residual) if free else (layer.weight - start) * 777.7 * 29
     assert np.abs(moved).max() < 1e-2
 
 
@@ -177,6 +183,24 @@ def test_tables_too_many_to_solve_for_are_refitted_tied(monkeypatch):
     monkeypatch.setattr(closed, "UNKNOWNS", 8 * 3)  # fc1 has 4 codebooks of 8, fc2 and fc3 have 3
     refit(net, origin, inside(q, net), rng, free=True)
     assert [k.residual is None for k in net.lookups.values()] == [True, False, False]
+
+
+@pytest.mark.parametrize("arch", ["perceptron", "lenet5"])
+def test_weights_and_refitted_tables_still_mean_the_same(arch):
+    """What the bias takes from the tables must not stand between them in joint training."""
+    rng = np.random.default_rng(15)
+    origin = network(arch, rng)
+    net = lookup_net(origin, encode="window", subvec=2)
+    x = inside(images(rng, 100, origin.shape), net)
+    refit(net, origin, x, rng)
+    arrived = {"input": x}
+    net.run(x, visit=lambda op, y: arrived.update({op.name: y}))
+    for op in net.ops:
+        if isinstance(op, LookupOp):
+            assert np.abs(op.lookup.moved).max() > 10 * op.lookup.table_scale
+            kept = op.lookup.forward(arrived[op.inputs[0]], op.lookup.integers())
+            apart = op.lookup.backward(kept, np.zeros_like(kept.acc), 0.5, False)[0]
+            assert apart < 0.3, op.name  # of the variance of the products
 
 
 def join_net(rng):
@@ -309,11 +333,24 @@ def test_the_solution_is_that_of_ridge_regression(kind, free):
     gram = centred.T @ centred
     gram += 0.03 * np.trace(gram) / len(gram) * np.eye(len(gram))
     change = np.linalg.solve(gram, centred.T @ (b - b.mean(axis=0)))
-    moved = layer.residual if free else layer.weight - start
-    np.testing.assert_allclose(moved.reshape(change.shape), change, rtol=2e-3, atol=2e-3)
-    np.testing.assert_allclose(
-        layer.bias, b.mean(axis=0) - a.mean(axis=0) @ change, rtol=2e-3, atol=2e-3
-    )
+    bias = b.mean(axis=0) - a.mean(axis=0) @ change
+    if free:
+        shape = (layer.rows.taps, layer.groups, layer.centroids, 2)
+        want = start.reshape(change.shape) + change
+        if rows.whole:
+            between = want.reshape(shape).max(axis=2) + want.reshape(shape).min(axis=2)
+            want = (want.reshape(shape) - between[:, :, None] / 2).reshape(change.shape)
+            bias = bias + between.sum(axis=(0, 1)) / 2
+            np.testing.assert_allclose(
+                layer.moved, between.sum(axis=(0, 1)) / 2, rtol=1e-3, atol=1e-3
+            )
+        tables = layer.real_tables().reshape(change.shape)
+        np.testing.assert_allclose(tables, want, rtol=2e-3, atol=2e-3)
+    else:
+        np.testing.assert_allclose(
+            (layer.weight - start).reshape(change.shape), change, rtol=2e-3, atol=2e-3
+        )
+    np.testing.assert_allclose(layer.bias, bias, rtol=2e-3, atol=4e-3)
     if not free:
         assert layer.residual is None
         assert not layer.weight[:, rows.features :].any()
@@ -448,3 +485,36 @@ def test_every_layer_meets_its_inputs_and_what_it_should_give():
         lookup = net.lookups[name]
         assert len(target) == lookup.outputs
         assert len(row_lists(lookup.rows, q[:, :1])) == target[:, :1].size // lookup.outputs
+
+
+@pytest.mark.parametrize("bits", [3, 4, 8])
+@pytest.mark.parametrize("kind", ROWS)
+def test_rounded_tables_serve_the_samples_no_worse_than_the_nearest(kind, bits):
+    rng = np.random.default_rng((bits, len(kind)))
+    rows, shape = ROWS[kind]
+    layer = one_layer(rng, rows)
+    layer.table = Format(bits, True)
+    q = rng.integers(0, 32, shape).astype(np.float32)
+    q[1::2] = np.clip(q[: 2 * (len(q) // 2) : 2] + rng.integers(-2, 3, q[1::2].shape), 0, 31)
+    a = design(layer, q, True)
+    wide = rows.product(layer.tied_tables(), rows.place_hot(
+        layer.indices(q, layer.codebooks()), 3, shape), shape).shape  # fmt: skip
+    target = (3 * rng.standard_normal(wide)).astype(np.float32)
+    settle = regress(layer, q, target, 1e-3, True)
+    wanted = target.reshape(2, -1).T
+    real = layer.real_tables().reshape(-1, 2).astype(np.float64)
+    for scale in (1.0, 0.5, 0.6):
+        layer.table_scale = scale * np.abs(real).max() / layer.table.high
+        settle()
+        exact = layer.real_tables().reshape(-1, 2) / layer.table_scale
+        whole = layer.integers().matrix.reshape(-1, 2)
+        np.testing.assert_allclose(exact, whole, atol=1e-3)
+        near = np.floor(real / layer.table_scale + 0.5)
+        near = layer.table_scale * np.clip(near, layer.table.low, layer.table.high)
+        gaps = [wanted - a @ tables for tables in (whole * layer.table_scale, near)]
+        fed, plain = (np.var(gap, axis=0) for gap in gaps)
+        assert (fed <= 1.002 * plain).all()
+        if bits < 8:
+            assert fed.sum() < plain.sum()
+        mean = gaps[0].mean(axis=0)
+        np.testing.assert_allclose(layer.bias, mean, rtol=1e-3, atol=1e-3)

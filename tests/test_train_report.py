@@ -120,9 +120,12 @@ def test_what_a_layer_alone_loses(run):
             else:
                 values[layer.name] = layer.forward([values[n] for n in layer.inputs], False)[0]
         logits = values[origin.layers[-1].name]
-        # Tables are rounded to 8 bits, which may tip a sample over.
-        right = np.mean(logits.argmax(axis=0) == samples.y)
-        assert found[name] == pytest.approx(right, abs=1.5 / len(samples.y)), name
+        # Tables are rounded to 8 bits, which may tip samples over that are nearly undecided.
+        right, ranked = logits.argmax(axis=0) == samples.y, np.sort(logits, axis=0)
+        sure = ranked[-1] - ranked[-2] > 0.02 * np.abs(logits).max()
+        assert sure.mean() > 0.7, name
+        assert np.sum(right & sure) <= found[name] * len(right) + 1e-6, name
+        assert np.sum(right | ~sure) >= found[name] * len(right) - 1e-6, name
 
 
 def test_shares_are_of_what_is_lost(run):
@@ -143,7 +146,8 @@ def test_shares_are_of_what_is_lost(run):
 
 def test_losses_are_measured_where_gradients_have_not_moved_layers_yet():
     data = small(shape=(6, 6, 2))
-    short = train(data, net=image_net(), **{**QUICK, "epochs": 0})
-    whole = train(data, net=image_net(), **QUICK)
+    stages = ("replace", "joint")  # from a start that training mends
+    short = train(data, net=image_net(), **{**QUICK, "epochs": 0}, stages=stages)
+    whole = train(data, net=image_net(), **QUICK, stages=stages)
     assert [r.lost for r in short.layers] == [r.lost for r in whole.layers]
     assert {r.error for r in short.layers} != {r.error for r in whole.layers}

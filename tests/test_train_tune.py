@@ -166,7 +166,9 @@ def same(one, other):
     ],
 )
 def test_joint_training_mends_a_poor_start(stage, optimiser, subvec):
-    net = lookups("mlp", stage=stage, subvec=subvec, centroids=2)
+    # A refit makes a good start of tables of more bits.
+    bits = 2 if stage == "free" else 4
+    net = lookups("mlp", stage=stage, subvec=subvec, centroids=2, table_bits=bits)
     before = held_score(net, "mlp")
     tuning = Tuning(12, batch=24, learning_rate=0.02, optimiser=optimiser, schedule="linear")
     state = run(net, "mlp", tuning)
@@ -252,7 +254,7 @@ def test_steps_are_measured_in_parameters():
     """One rate serves parameters of any size."""
     net = lookups("mlp", stage="free")
     sizes = rates(net, ("weight", "bias", "books", "residual"))
-    assert set(sizes) == set(arrays(net))
+    assert set(sizes) == {key for key in arrays(net) if not key.endswith(".moved")}
     fc1 = net.lookups["fc1"]
     for key in ("weight", "books"):
         rms = np.sqrt(np.mean(np.square(fc1.parameters[key], dtype=np.float64)))
@@ -264,7 +266,8 @@ def test_steps_are_measured_in_parameters():
     assert set(rates(net, ("books",))) == {"fc1.books", "fc2.books"}
     before = arrays(net)
     state = run(net, "mlp", Tuning(1, batch=240, learning_rate=0.01, beta=0.0))
-    for key, array in state.now.arrays.items():  # Adam's first step is as long as its rate
+    for key in sizes:  # Adam's first step is as long as its rate
+        array = state.now.arrays[key]
         step = np.abs(array - before[key]).max()
         assert step == pytest.approx(0.01 * sizes[key], rel=0.02)
 
@@ -329,7 +332,7 @@ def test_every_part_of_every_epoch_is_augmented_in_its_own_way():
         return x
 
     run(lookups("conv"), "conv", Tuning(2, batch=100), augment=augment)
-    assert [size for size, _ in seen] == 2 * (2 * (6 * [16] + [4]) + 2 * [16] + [8])
+    assert [size for size, _ in seen] == 2 * (2 * (12 * [8] + [4]) + 5 * [8])
     assert len({number for _, number in seen}) == len(seen)
 
 
@@ -546,6 +549,8 @@ def test_snapshots_bring_everything_back(stage):
             array += 1
         lookup.table_scale *= 3
         lookup.shift += 1
+        if isinstance(lookup, Vectors):
+            lookup.moved += 1
         if isinstance(lookup, Vectors) and stage == "free":
             lookup.residual = None
         elif isinstance(lookup, Vectors):

@@ -80,6 +80,11 @@ def run(args: argparse.Namespace) -> int:
     try:
         Options(**chosen)  # before the data are read
         check_files(args, checkpoint)
+        if args.epochs and "joint" not in args.stages:
+            common.say(
+                "lutgen: warning: --epochs: are those of the stage joint, which is not among the "
+                f"stages {', '.join(args.stages)}; left unused"
+            )
         net = None if args.onnx is None else imported(args, chosen["settings"])
         data = load_data(args.data, seed=args.seed)
         if net is not None and guesses(net, data):

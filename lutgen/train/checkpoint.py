@@ -23,7 +23,7 @@ from lutgen.train.tune import Epoch, Snapshot, State
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "lutgen-checkpoint"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass

@@ -13,11 +13,13 @@ Both work on real inputs and on one-hot indices.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lutgen.numeric import Int64Array, ceil_div
+from lutgen.numeric import ceil_div
+from lutgen.train.hot import by_table, looked_up, one_hot
 from lutgen.train.optim import Float32Array
 
 __all__ = ["Dense", "Rows", "Taps", "Window", "gathered"]
@@ -83,10 +85,13 @@ class Rows:
         K, inputs in one row.
     taps : int
         How many matrices ``[K, n]`` the layer has.
+    whole : bool
+        Whether every output sums up a product of every tap: none reads outside the image.
     """
 
     features: int
     taps: int
+    whole: bool
 
     def rows(self, x: Float32Array) -> Float32Array:
         """Inputs ``[C, batch, H, W]`` or ``[K, batch]`` as rows ``[K, L]``."""
@@ -101,10 +106,32 @@ class Rows:
         raise NotImplementedError
 
     def place_hot(
-        self, index: Int64Array, centroids: int, shape: tuple[int, ...]
+        self, index: NDArray[np.integer], centroids: int, shape: tuple[int, ...]
     ) -> list[Float32Array]:
         """`place` of one-hot rows ``[g * c, L]``, given the indices ``[g, L]``."""
         raise NotImplementedError
+
+    def hot(
+        self, index: NDArray[np.integer], centroids: int, shape: tuple[int, ...]
+    ) -> list[NDArray[Any]]:
+        """What `hot_product` and `hot_by_matrix` take in place of `place_hot`."""
+        return list(self.place_hot(index, centroids, shape))
+
+    def hot_product(
+        self, table: NDArray[Any], hot: list[NDArray[Any]], shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        """`product` of a table ``[taps, g * c, n]`` and one-hot rows; of integers in float arrays
+        the exact sums.
+        """
+        if table.dtype == np.float64:
+            hot = [x.astype(np.float64) for x in hot]
+        return self.product(table, hot, shape)
+
+    def hot_by_matrix(
+        self, hot: list[NDArray[Any]], spread: list[Float32Array], features: int, outputs: int
+    ) -> Float32Array:
+        """`by_matrix` of one-hot rows."""
+        return self.by_matrix(hot, spread, features, outputs)
 
     def product(
         self, matrix: Float32Array, placed: list[Float32Array], shape: tuple[int, ...]
@@ -135,15 +162,6 @@ class Rows:
         raise NotImplementedError
 
 
-def one_hot(index: Int64Array, centroids: int, dtype: type = np.float32) -> Float32Array:
-    """Rows ``[g * c, L]``, 1 where the index ``[g, L]`` says, else 0."""
-    groups, length = index.shape
-    hot = np.zeros((groups * centroids, length), dtype=dtype)
-    flat = (index + centroids * np.arange(groups)[:, None]) * length + np.arange(length)
-    hot.reshape(-1)[flat.ravel()] = 1
-    return hot
-
-
 class Dense(Rows):
     """One product of a row per sample (``window`` None) or per kernel window.
 
@@ -156,7 +174,7 @@ class Dense(Rows):
         ``hwc`` or ``chw``: how a window's inputs follow each other.
     """
 
-    taps = 1
+    taps, whole = 1, True
 
     def __init__(self, features: int, window: Window | None = None, order: str = "hwc"):
         self.features, self.window, self.order = features, window, order
@@ -204,9 +222,27 @@ class Dense(Rows):
         return [x]
 
     def place_hot(
-        self, index: Int64Array, centroids: int, shape: tuple[int, ...]
+        self, index: NDArray[np.integer], centroids: int, shape: tuple[int, ...]
     ) -> list[Float32Array]:
         return [one_hot(index, centroids)]
+
+    def hot(
+        self, index: NDArray[np.integer], centroids: int, shape: tuple[int, ...]
+    ) -> list[NDArray[Any]]:
+        return [index]
+
+    def hot_product(
+        self, table: NDArray[Any], hot: list[NDArray[Any]], shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        index = hot[0]
+        result = looked_up(table.reshape(len(index), -1, table.shape[2]), index)
+        return result.reshape(-1, *self.out(shape))
+
+    def hot_by_matrix(
+        self, hot: list[NDArray[Any]], spread: list[Float32Array], features: int, outputs: int
+    ) -> Float32Array:
+        index = hot[0]
+        return by_table(index, spread[0], features // len(index))[None]
 
     def product(
         self, matrix: Float32Array, placed: list[Float32Array], shape: tuple[int, ...]
@@ -252,6 +288,7 @@ class Taps(Rows):
     def __init__(self, features: int, window: Window):
         self.features, self.window = features, window
         self.taps = window.kernel[0] * window.kernel[1]
+        self.whole = not any(window.pad)
 
     def _grid(self, shape: tuple[int, ...]) -> Pair:
         rows, columns = self.window.out(shape[2], shape[3])
@@ -289,7 +326,7 @@ class Taps(Rows):
         return result
 
     def place_hot(
-        self, index: Int64Array, centroids: int, shape: tuple[int, ...]
+        self, index: NDArray[np.integer], centroids: int, shape: tuple[int, ...]
     ) -> list[Float32Array]:
         grid = self._grid(shape)
         groups, length = len(index), shape[1] * grid[0] * grid[1]

@@ -20,6 +20,8 @@ from lutgen.train.optim import Float32Array
 
 __all__ = ["Digits", "Integers", "Lookup", "Vectors", "reachable"]
 
+ENOUGH = 1 << 12  # rows of a batch that tell centroids where to follow
+
 
 @dataclass(frozen=True)
 class Integers:
@@ -45,9 +47,10 @@ class Pass:
 
     shape: tuple[int, ...]  # of the inputs
     q: Float32Array  # the inputs
-    placed: list[Float32Array]  # as `Rows.product` took them
+    placed: list[NDArray[Any]]  # as `Rows.product`, or `Rows.hot_product`, took them
     acc: Float32Array  # accumulators [n, ...]
     index: NDArray[np.intp] | None = None  # [g, L]
+    rows: Float32Array | None = None  # what the indices are of
 
 
 class Lookup:
@@ -125,7 +128,7 @@ class Lookup:
         """The arrays of the node, from the parameters and the scales."""
         raise NotImplementedError
 
-    def place(self, q: Float32Array, ints: Integers) -> list[Float32Array]:
+    def place(self, q: Float32Array, ints: Integers) -> list[NDArray[Any]]:
         """Inputs as `Rows.product` takes them."""
         raise NotImplementedError
 
@@ -134,22 +137,26 @@ class Lookup:
         return self.forward(q, ints).acc
 
     def forward(
-        self, q: Float32Array, ints: Integers, placed: list[Float32Array] | None = None
+        self, q: Float32Array, ints: Integers, placed: list[NDArray[Any]] | None = None
     ) -> Pass:
         """Accumulators, and what `backward` needs; ``placed`` is what `place` gave, if known."""
         if placed is None:
             placed = self.place(q, ints)
         matrix = ints.matrix.reshape(self.worked.taps, -1, self.outputs)
-        if matrix.dtype == np.float64:
-            wide: Any = [x.astype(np.float64) for x in placed]
-            acc = self.worked.product(matrix, wide, q.shape)
-        else:
-            acc = self.worked.product(matrix, placed, q.shape)
+        acc = self._multiplied(matrix, placed, q.shape)
         acc += ints.bias.astype(acc.dtype).reshape(-1, *[1] * (acc.ndim - 1))
         return Pass(q.shape, q, placed, acc)
 
+    def _multiplied(
+        self, matrix: NDArray[Any], placed: list[NDArray[Any]], shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        """Integer sums of products, exact."""
+        if matrix.dtype == np.float64:
+            placed = [x.astype(np.float64) for x in placed]
+        return self.worked.product(matrix, placed, shape)
+
     def backward(
-        self, kept: Pass, gradient: Float32Array, beta: float, wanted: bool
+        self, kept: Pass, gradient: Float32Array, beta: float, wanted: bool, number: int = 0
     ) -> tuple[float, dict[str, Float32Array], Float32Array | None]:
         """The reconstruction loss, raw gradients (see `finish`), and that by the inputs if
         ``wanted``.
@@ -161,6 +168,8 @@ class Lookup:
         beta : float
             Weight of the reconstruction terms
             ``mean((stopgrad(Q) - S)^2) + mean((Q - stopgrad(S))^2)``, over the variance of S.
+        number : int
+            Which part of a batch this is: the first ones suffice for `Vectors.follow`.
         """
         raise NotImplementedError
 
@@ -201,6 +210,8 @@ class Vectors(Lookup):
         Codebooks, in units of the input's integers.
     residual : float32 array ``[taps, g * c, n]`` or None
         What the tables are beside the product, in real units; None where tables are tied to it.
+    moved : float32 array ``[n]``
+        How much of the bias was taken from the tables, and is none of what goes with the weights.
     moving : bool
         Whether `backward` gives the gradient by `residual`.
     counting : bool
@@ -226,6 +237,7 @@ class Vectors(Lookup):
         self.subvec, self.centroids, self.metric = subvec, centroids, metric
         self.books = np.zeros((self.groups, centroids, subvec), dtype=np.float32)
         self.residual: Float32Array | None = None
+        self.moved = np.zeros_like(self.bias)
         self.moving = True
         self.counting = False
 
@@ -239,6 +251,11 @@ class Vectors(Lookup):
     @property
     def width(self) -> int:
         return self.groups * self.centroids
+
+    def tie(self) -> None:
+        """Leaves the tables nothing of their own."""
+        self.residual = None
+        self.moved = np.zeros_like(self.bias)
 
     def free(self) -> None:
         """Gives the tables parameters of their own, 0 at first."""
@@ -262,23 +279,31 @@ class Vectors(Lookup):
 
     def indices(self, q: Float32Array, codebooks: Int64Array) -> NDArray[np.intp]:
         """Indices ``[g, L]``."""
-        return nearest(self.vectors(q), codebooks, self.metric, self.element)
+        return self._indices(self.rows.rows(q), codebooks)
 
-    def place(self, q: Float32Array, ints: Integers) -> list[Float32Array]:
+    def _indices(self, rows: Float32Array, codebooks: Int64Array) -> NDArray[np.intp]:
+        return nearest(self._cut(rows), codebooks, self.metric, self.element)
+
+    def place(self, q: Float32Array, ints: Integers) -> list[NDArray[Any]]:
         assert ints.codebooks is not None
         index = self.indices(q, ints.codebooks)
-        return self.rows.place_hot(index, self.centroids, q.shape)
+        return self.rows.hot(index, self.centroids, q.shape)
+
+    def _multiplied(
+        self, matrix: NDArray[Any], placed: list[NDArray[Any]], shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        return self.rows.hot_product(matrix, placed, shape)
 
     def forward(
-        self, q: Float32Array, ints: Integers, placed: list[Float32Array] | None = None
+        self, q: Float32Array, ints: Integers, placed: list[NDArray[Any]] | None = None
     ) -> Pass:
-        index = None
-        if placed is None:
-            assert ints.codebooks is not None
-            index = self.indices(q, ints.codebooks)
-            placed = self.rows.place_hot(index, self.centroids, q.shape)
-        kept = super().forward(q, ints, placed)
-        kept.index = index
+        if placed is not None:
+            return super().forward(q, ints, placed)
+        assert ints.codebooks is not None
+        rows = self.rows.rows(q)
+        index = self._indices(rows, ints.codebooks)
+        kept = super().forward(q, ints, self.rows.hot(index, self.centroids, q.shape))
+        kept.index, kept.rows = index, rows
         return kept
 
     def tied_tables(self) -> Float32Array:
@@ -311,19 +336,21 @@ class Vectors(Lookup):
         return Integers(values.astype(np.float64) if wide else values, bias, self.codebooks())
 
     def backward(
-        self, kept: Pass, gradient: Float32Array, beta: float, wanted: bool
+        self, kept: Pass, gradient: Float32Array, beta: float, wanted: bool, number: int = 0
     ) -> tuple[float, dict[str, Float32Array], Float32Array | None]:
         loss, towards = 0.0, gradient
         raw: dict[str, Float32Array] = {}
         by_s: Float32Array | None = None
-        if beta or self.counting:
-            rows = self.rows.rows(kept.q)
-        if self.counting:
+        assert kept.index is not None
+        assert kept.rows is not None
+        rows = kept.rows
+        if self.counting and number * kept.index.shape[1] < ENOUGH:
             raw["counts"], raw["sums"] = self._by_centroid(kept, self._cut(rows))
         if beta:
             exact = self.rows.place(rows * np.float32(self.in_scale), kept.shape)
             weight = self.weight[:, : self.rows.features]
             s = self._biased(self.rows.product(weight, exact, kept.shape))
+            s -= self.moved.reshape(-1, *[1] * (s.ndim - 1))
             error = kept.acc * np.float32(self.table_scale)
             error -= s
             spread_of_s = float(s.var()) + 1e-9
@@ -332,13 +359,13 @@ class Vectors(Lookup):
             by_s = -error
             towards = gradient + error
             spread = self.rows.spread(by_s, kept.shape)
-            part = self.rows.by_matrix(exact, spread, self.rows.features, self.outputs)
-            raw["weight"] = np.pad(part, ((0, 0), (0, self.spare), (0, 0)))
+            by_weight = self.rows.by_matrix(exact, spread, self.rows.features, self.outputs)
+            raw["weight"] = np.pad(by_weight, ((0, 0), (0, self.spare), (0, 0)))
         raw["bias"] = gradient.reshape(len(gradient), -1).sum(axis=1)
         spread = self.rows.spread(towards, kept.shape)
         by_rows: Float32Array | None = None
         if self.residual is not None and self.moving:
-            raw["table"] = self.rows.by_matrix(
+            raw["table"] = self.rows.hot_by_matrix(
                 kept.placed, spread, self.groups * self.centroids, self.outputs
             )
         else:
@@ -439,8 +466,8 @@ class Vectors(Lookup):
 
     def ideal(self, q: Float32Array) -> Float32Array:
         index = self.indices(q, self.codebooks())
-        placed = self.rows.place_hot(index, self.centroids, q.shape)
-        return self._biased(self.rows.product(self.real_tables(), placed, q.shape))
+        hot = self.rows.hot(index, self.centroids, q.shape)
+        return self._biased(self.rows.hot_product(self.real_tables(), hot, q.shape))
 
 
 class Digits(Lookup):
@@ -490,11 +517,11 @@ class Digits(Lookup):
     def _worked(self, weight: NDArray[Any]) -> NDArray[Any]:
         return weight.reshape(self.worked.taps, -1, self.outputs)
 
-    def place(self, q: Float32Array, ints: Integers) -> list[Float32Array]:
+    def place(self, q: Float32Array, ints: Integers) -> list[NDArray[Any]]:
         return self.worked.place(self.worked.rows(q), q.shape)
 
     def backward(
-        self, kept: Pass, gradient: Float32Array, beta: float, wanted: bool
+        self, kept: Pass, gradient: Float32Array, beta: float, wanted: bool, number: int = 0
     ) -> tuple[float, dict[str, Float32Array], Float32Array | None]:
         # Rounded weights stand for the weights straight through: the reconstruction terms cancel.
         rows = self.worked

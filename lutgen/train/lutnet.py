@@ -325,13 +325,15 @@ class LookupNet:
         mix: float = 0.0,
         hints: Mapping[str, Float32Array] | None = None,
         hint: float = 0.0,
+        number: int = 0,
     ) -> tuple[float, float, dict[str, dict[str, Float32Array]]]:
         """The loss of a batch and its raw gradients, layer by layer (see `Lookup.finish`).
 
         Cross-entropy of the results; `beta` times the layers' reconstruction terms; and, ``mix`` of
         1 instead of the classes, cross-entropy towards the probabilities ``soft``; and ``hint``
         times the mean squared differences of operations' real results to ``hints``, over the
-        variances of those.
+        variances of those. ``number`` is which part of a batch this
+        is.
 
         Returns
         -------
@@ -370,7 +372,7 @@ class LookupNet:
                 kept, open_ = memory
                 below = op.inputs[0] in self._learning
                 more, raw[op.name], back = op.lookup.backward(
-                    kept, mine if open_ is None else mine * open_, beta, below
+                    kept, mine if open_ is None else mine * open_, beta, below, number
                 )
                 loss += more
                 backs = [back]
@@ -396,7 +398,7 @@ class LookupNet:
     @property
     def part(self) -> int:
         """Samples that are worked on at once: as many as stay in cache, by the input's size."""
-        return 16 if len(self.shape) == 3 and len(self.lookups) and self._convolves else 64
+        return 8 if len(self.shape) == 3 and len(self.lookups) and self._convolves else 64
 
     @property
     def _convolves(self) -> bool:

@@ -90,12 +90,14 @@ def train(
     Raises
     ------
     TypeError, ValueError
-        If an option is wrong, before any work.
+        If the data are none, or an option is wrong, before any work.
     Diverged
         If the float network's training diverges; where a later stage does, the result says so.
     LutgenError
         If a checkpoint can't be used.
     """
+    if not isinstance(data, Dataset):
+        raise TypeError(f"Data must be a Dataset, as load_data gives, not {data!r:.80}")
     options = Options(
         arch,
         subvec,

@@ -57,10 +57,12 @@ def recipe(shape: tuple[int, ...], convolves: bool, count: int, trained: bool) -
         noise = 0.0
         # The higher rate made a pretrained ResNet-8 worse.
         many = 4 if trained else 8
+        # Many small steps: on ResNet-8 the same images brought nearly twice as much as in steps of
+        # 128 at twice the rate.
         joint = Tuning(
             epochs=min(epochs, many if count >= 10_000 else 100),
-            batch=batch,
-            learning_rate=2e-3 if trained else 5e-3,
+            batch=16 if trained else batch,
+            learning_rate=1e-3 if trained else 5e-3,
             beta=1.0,
             distill=0.9,
             follow=0.1,

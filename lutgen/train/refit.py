@@ -16,7 +16,8 @@ from lutgen.train.kmeans import kmeans
 from lutgen.train.lookups import Lookup, Vectors
 from lutgen.train.lutnet import Flat, Join, LookupNet, LookupOp, Op, Wire
 from lutgen.train.optim import Float32Array
-from lutgen.train.scales import Bases, fit_op, forward_by_parts
+from lutgen.train.rounding import Feedback, centred
+from lutgen.train.scales import Bases, Round, fit_op, forward_by_parts
 
 __all__ = ["refit", "replace"]
 
@@ -34,13 +35,13 @@ def walk(
     net: LookupNet,
     origin: fl.FloatNet,
     q: Float32Array,
-    each: Callable[[LookupOp, Float32Array, Float32Array], None],
+    each: Callable[[LookupOp, Float32Array, Float32Array], Round | None],
     progress: Callable[[int], object] | None = None,
 ) -> None:
     """Calls ``each`` with every lookup operation, what now arrives there and what it should give.
 
-    Scales follow. Behind a residual join, the last layer to arrive is asked for what the others
-    lack too, so that errors of the skip path are made good.
+    Scales follow, and what ``each`` gives rounds the tables. Behind a residual join, the last layer
+    to arrive is asked for what the others lack too, so that errors of the skip path are made good.
     """
     size = max(1, net.part)
     bases = Bases(net)
@@ -65,11 +66,11 @@ def walk(
         if op is None:
             continue
         xs = [values[name] for name in op.inputs]
-        target = real[layer.name]
+        target, rounding = real[layer.name], None
         if isinstance(op, LookupOp):
             target = target + _owed(net, origin, op, real, values, wires)
             op.form([wires[name] for name in op.inputs])
-            each(op, xs[0], target)
+            rounding = each(op, xs[0], target)
         few = max(size, min(len(q[0]), SCALED // int(np.prod(xs[0].shape[2:], dtype=int))))
         fit_op(
             op,
@@ -77,6 +78,7 @@ def walk(
             [wires[name] for name in op.inputs],
             target[:, :few],
             bases,
+            rounding,
         )
         wires[op.name] = op.wire
         ints = op.lookup.integers() if isinstance(op, LookupOp) else None
@@ -136,7 +138,7 @@ def replace(
 
     def each(op: LookupOp, x: Float32Array, target: Float32Array) -> None:
         if isinstance(op.lookup, Vectors):
-            op.lookup.residual = None
+            op.lookup.tie()
             op.lookup.books = clustered(op.lookup, x, rng, iterations, restarts)
 
     walk(net, origin, q, each, progress)
@@ -175,7 +177,8 @@ def refit(
 ) -> None:
     """The tables that come nearest to the float network's results, by ridge regression; in place.
 
-    Codebooks are clustered anew on what now arrives.
+    Codebooks are clustered anew on what now arrives. Free tables are rounded so that their errors
+    cancel (see `lutgen.train.rounding`).
 
     Parameters
     ----------
@@ -189,12 +192,13 @@ def refit(
         Of k-means; see `lutgen.train.kmeans.kmeans`.
     """
 
-    def each(op: LookupOp, x: Float32Array, target: Float32Array) -> None:
+    def each(op: LookupOp, x: Float32Array, target: Float32Array) -> Round | None:
         if isinstance(op.lookup, Vectors):
-            op.lookup.residual = None
+            op.lookup.tie()
             op.lookup.books = clustered(op.lookup, x, rng, iterations, restarts)
         if isinstance(op.lookup, Vectors) or not _exact(net, op.inputs[0]):
-            regress(op.lookup, x, target, ridge, free)
+            return regress(op.lookup, x, target, ridge, free)
+        return None
 
     walk(net, origin, q, each, progress)
 
@@ -248,14 +252,18 @@ class Moments:
             self.cross - np.outer(mean, self.totals),
         )
 
-    def solve(self, ridge: float) -> NDArray[np.float64]:
-        """Coefficients ``[unknowns, outputs]``; ``ridge`` in parts of a regressor's variance."""
+    def system(self, ridge: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The matrix that `solve` solves, and its right side."""
         gram, cross = self.centred()
         varied = float(np.trace(gram)) / len(gram)
         square = varied + self.count * float(np.mean((self.sums / self.count + self.pivot) ** 2))
         # Where inputs hardly vary, or not at all, rounding errors must not be taken for variation.
         gram[np.diag_indices_from(gram)] += ridge * varied + NOISE * square or 1.0
-        return np.asarray(np.linalg.solve(gram, cross))
+        return gram, cross
+
+    def solve(self, ridge: float) -> NDArray[np.float64]:
+        """Coefficients ``[unknowns, outputs]``; ``ridge`` in parts of a regressor's variance."""
+        return np.asarray(np.linalg.solve(*self.system(ridge)))
 
     def bias(self, change: NDArray[np.float64]) -> NDArray[np.float64]:
         """The constant ``[outputs]`` that goes with coefficients."""
@@ -290,10 +298,11 @@ def regress(
     target: Float32Array,
     ridge: float | None,
     free: bool,
-) -> None:
+) -> Round | None:
     """Refits one layer's tables, or the weights behind them, and its bias.
 
-    Without a ``ridge``, one sample in `JUDGES` is left out at first and chooses it.
+    Without a ``ridge``, one sample in `JUDGES` is left out at first and chooses it. Gives what
+    rounds the tables, if they are free.
     """
     rows = lookup.rows
     free = (
@@ -329,14 +338,46 @@ def regress(
         # What suits is so much in all, whatever the number of rows.
         ridge = best_ridge(*kept) * whole.count / (whole.count + kept[1].count)
         whole.merge(kept.pop())
-    change = whole.solve(ridge)
+    matrix, right = whole.system(ridge)
+    change = np.asarray(np.linalg.solve(matrix, right), dtype=np.float64)
+    if free and isinstance(lookup, Vectors):
+        return _freed(lookup, whole, matrix, start.reshape(change.shape), change)
     lookup.bias[:] = whole.bias(change)
     moved: Float32Array = change.reshape(start.shape).astype(np.float32)
-    if free and isinstance(lookup, Vectors):
-        lookup.residual = moved
-    else:
-        moved[:, rows.features :] = 0
-        lookup.weight += moved
+    moved[:, rows.features :] = 0
+    lookup.weight += moved
+    return None
+
+
+def _freed(
+    lookup: Vectors,
+    moments: Moments,
+    matrix: NDArray[np.float64],
+    start: Float32Array,
+    change: NDArray[np.float64],
+) -> Round:
+    """Gives a layer tables of its own, ``start`` and ``change``; and what rounds them."""
+    best = np.asarray(start + change, dtype=np.float64)
+    lookup.moved[:] = 0
+    if lookup.rows.whole:
+        whole = best
+        best = centred(whole, lookup.centroids)
+        lookup.moved[:] = (whole - best)[:: lookup.centroids].sum(axis=0)
+
+    def take(tables: NDArray[np.float64]) -> None:
+        difference = tables - start
+        lookup.bias[:] = moments.bias(difference)
+        shape = (lookup.rows.taps, -1, lookup.outputs)
+        lookup.residual = difference.reshape(shape).astype(np.float32)
+
+    take(best)
+    feedback = Feedback(matrix, lookup.table)
+
+    def rounding() -> None:
+        scale = lookup.table_scale
+        take(feedback.rounded(best / scale) * np.float64(scale))
+
+    return rounding
 
 
 def regressors(lookup: Lookup, x: Float32Array, free: bool) -> list[Float32Array]:

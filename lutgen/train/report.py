@@ -90,7 +90,7 @@ def plain(net: LookupNet, origin: FloatNet, name: str, q: Float32Array) -> Looku
     lookup.weight[:, : rows.features] = weight
     lookup.bias = layer.bias.copy()
     if isinstance(lookup, Vectors):
-        lookup.residual = None
+        lookup.tie()
     fit_lookup(lookup, q, lookup.ideal(q), None, Bases(net), name)
     return lookup
 

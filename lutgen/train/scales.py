@@ -5,7 +5,7 @@ to what it should. Where results are added up, their scales must differ by power
 form a class, and the first of a class to be chosen sets the base of the others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,9 @@ from lutgen.train.lutnet import (
 )
 from lutgen.train.optim import Float32Array
 
-__all__ = ["Bases", "fit_all", "fit_op"]
+__all__ = ["Bases", "Round", "fit_all", "fit_op"]
+
+Round = Callable[[], None]  # brings a layer's tables and bias to where its scale rounds them best
 
 LEFT = 15  # the most that an input of a join is shifted
 RIGHT = 31  # the most that a result is
@@ -106,6 +108,7 @@ def fit_lookup(
     output: Format | None,
     bases: Bases,
     name: str,
+    rounding: Round | None = None,
 ) -> None:
     """Chooses table scale and shift: results on ``q`` nearest to ``target``.
 
@@ -118,6 +121,8 @@ def fit_lookup(
         What the layer should give, before it is clamped to ``output``.
     bases, name
         What is known of the scale of the result, and what that is called.
+    rounding : callable or None
+        Rounds the tables to the scale; None where they are rounded to the nearest.
     """
     base, limits = bases.of(name), bases.limits(name)
     finest = (lookup.largest() or 1.0) / lookup.table.high
@@ -135,6 +140,8 @@ def fit_lookup(
     found: list[tuple[float, float, int]] = []
     for scale in tried:
         lookup.table_scale = scale
+        if rounding is not None:
+            rounding()
         acc = lookup.forward(q, lookup.integers(), placed).acc
         if output is None:
             found.append((error(acc * scale, wanted), scale, 0))
@@ -144,10 +151,17 @@ def fit_lookup(
             y *= np.float32(scale * 2.0**shift)
             found.append((error(y, wanted), scale, shift))
     _, lookup.table_scale, lookup.shift = min(found)
+    if rounding is not None:
+        rounding()
 
 
 def fit_op(
-    op: Op, xs: list[Float32Array], wires: list[Wire], target: Float32Array | None, bases: Bases
+    op: Op,
+    xs: list[Float32Array],
+    wires: list[Wire],
+    target: Float32Array | None,
+    bases: Bases,
+    rounding: Round | None = None,
 ) -> None:
     """Chooses the scale of one operation behind inputs ``xs``, integers with the batch inside.
 
@@ -155,6 +169,8 @@ def fit_op(
     ----------
     target : float32 array or None
         Real results to come near to; None for what the operation would give without rounding.
+    rounding : callable or None
+        See `fit_lookup`.
     """
     op.form(wires)
     if isinstance(op, LookupOp):
@@ -162,7 +178,7 @@ def fit_op(
         few = max(1, PLACED // (op.lookup.width * pixels))
         x = xs[0][:, :few]
         wanted = op.lookup.ideal(x) if target is None else target[:, :few]
-        fit_lookup(op.lookup, x, wanted, op.output, bases, op.name)
+        fit_lookup(op.lookup, x, wanted, op.output, bases, op.name, rounding)
     elif isinstance(op, Join):
         real = [x * np.float32(wire.scale) for x, wire in zip(xs, wires, strict=True)]
         wanted = np.sum(real, axis=0) if target is None else target

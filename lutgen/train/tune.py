@@ -116,6 +116,9 @@ class Snapshot:
             for name, lookup in net.lookups.items()
             for key, value in lookup.parameters.items()
         }
+        for name, lookup in net.lookups.items():
+            if isinstance(lookup, Vectors):
+                arrays[f"{name}.moved"] = lookup.moved.copy()
         scales: dict[str, list[float]] = {
             name: [lookup.in_scale, lookup.table_scale, lookup.shift]
             for name, lookup in net.lookups.items()
@@ -134,7 +137,8 @@ class Snapshot:
                 if f"{name}.residual" in self.arrays:
                     lookup.free()
                 else:
-                    lookup.residual = None
+                    lookup.tie()
+                lookup.moved[:] = self.arrays[f"{name}.moved"]
             for key, value in lookup.parameters.items():
                 value[:] = self.arrays[f"{name}.{key}"]
             lookup.in_scale, lookup.table_scale, shift = self.scales[name]
@@ -287,6 +291,7 @@ def tune(
 
     def work(part: tuple[NDArray[np.int64], tuple[int, ...], dict[str, Integers]]) -> Any:
         chosen, own, ints = part
+        number = own[-1] // net.part
         x = samples.q[chosen]
         if augment is not None:
             x = augment(x, np.random.default_rng(own), fmt)
@@ -301,7 +306,15 @@ def tune(
 
             soft = _softmax(origin.run(q * soft_scale, visit), tuning.temperature)
         return net.loss(
-            q, samples.y[chosen], ints, tuning.beta, soft, tuning.distill, hints, tuning.hint
+            q,
+            samples.y[chosen],
+            ints,
+            tuning.beta,
+            soft,
+            tuning.distill,
+            hints,
+            tuning.hint,
+            number,
         )
 
     for epoch in range(state.done, tuning.epochs):
