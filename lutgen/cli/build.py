@@ -180,6 +180,7 @@ def make(args: argparse.Namespace) -> "tuple[Core, dict[str, Any] | None]":
     for option in ("interval", "throughput", "clock", "device"):
         if getattr(args, option) is not None:
             raise LutgenError(f"argument --{option}: goes with a model; fold this core by hand")
-    folds.pop("window_channels", None)
+    for key in ("window_channels", "slide"):
+        folds.pop(key, None)
     with common.as_errors():
         return build_loadable(**layer, **folds, target=solving.target_name(args)), None

@@ -26,7 +26,7 @@ __all__ = [
     "stage_table",
 ]
 
-FOLDS = ("lanes", "fan_in", "encoder_centroids", "encoder_dims", "window_channels")
+FOLDS = ("lanes", "fan_in", "encoder_centroids", "encoder_dims", "window_channels", "slide")
 BITS = {
     "table": "table",
     "codebook": "codebook",
@@ -88,6 +88,12 @@ def add_folds(parser: argparse.ArgumentParser) -> None:
         type=one,
         metavar="N",
         help="channels of a pixel that are read from a line buffer in one cycle",
+    )
+    group.add_argument(
+        "--slide",
+        type=int,
+        choices=(0, 1),
+        help="1: whole windows of convolutions in registers, for more than a tap a cycle",
     )
     group.add_argument("--input-lanes", type=one, metavar="N", help="elements of an input beat")
     group.add_argument("--name", help="the Verilog module (default: the model's name)")

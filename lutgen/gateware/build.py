@@ -102,6 +102,7 @@ def build(
     encoder_centroids: int | None = None,
     encoder_dims: int | None = None,
     window_channels: int | None = None,
+    slide: int | None = None,
     layers: Mapping[str, Mapping[str, int]] | None = None,
     loadable: bool = False,
     taps: bool = False,
@@ -117,7 +118,7 @@ def build(
         The Verilog module; by default the model's name.
     input_lanes : int or None
         Elements of an input beat; by default up to 4 bytes of them.
-    lanes, fan_in, encoder_centroids, encoder_dims, window_channels : int or None
+    lanes, fan_in, encoder_centroids, encoder_dims, window_channels, slide : int or None
         Fold of every stage, cut to its size; see `lutgen.model.fold.Fold`.
     layers : mapping of node name to a mapping of those five
         Folds of single stages.
@@ -146,7 +147,7 @@ def build(
                     f"Fold of layer {key!r} must name {', '.join(FOLD_FIELDS)}, not {field!r}"
                 )
         folds[key] = Fold(**wishes)
-    fold = Fold(lanes, fan_in, encoder_centroids, encoder_dims, window_channels)
+    fold = Fold(lanes, fan_in, encoder_centroids, encoder_dims, window_channels, slide)
     if spec is None:
         spec = plan(
             model,
