@@ -2,15 +2,18 @@
 as emitted Verilog, in Verilator.
 """
 
+from dataclasses import replace
+
 import convnets
 import numpy as np
 import pytest
 import simulation as sim
+from amaranth.hdl import Fragment
 
 from lutgen.flows import Job, side_by_side, simulate_batch
 from lutgen.gateware.build import build
 from lutgen.gateware.contract import contract_of
-from lutgen.gateware.image import contents_of
+from lutgen.gateware.image import contents_of, model_image
 from lutgen.gateware.network import NetworkCore
 from lutgen.model.plan import Fold, plan
 
@@ -111,3 +114,46 @@ def test_schedule_covers_what_networks_are_made_of():
     }
     convs = {(encode, order) for op, encode, order in seen if op == "lut_conv2d" and encode}
     assert convs == {("pixel", "hwc"), ("window", "hwc"), ("window", "chw")}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"head": "output"},
+        {"top": "output"},
+        {"join": "output"},
+        {"slid_pixels": "slid_"},
+        {"slid_pixels": "slid__x"},
+        {"mapped": "slid__windows"},
+        {"mapped": "slid_pixels__codes"},
+        {"head": "join__0", "mapped": "join__1"},
+    ],
+)
+def test_nodes_may_be_called_anything(names):
+    """Also as the output, or as stages that stand before others."""
+    plain, folds = convnets.everything()
+
+    def named(name):
+        return names.get(name, name)
+
+    model = replace(
+        plain,
+        nodes=tuple(
+            replace(node, name=named(node.name), inputs=tuple(map(named, node.inputs)))
+            for node in plain.nodes
+        ),
+    )
+    cores = []
+    for each, name in ((plain, str), (model, named)):
+        layers = {name(key): Fold(**fold) for key, fold in folds.items()}
+        spec = plan(each, layers=layers, loadable=True)
+        core = NetworkCore(spec, {})
+        Fragment.get(core, None)
+        cores.append((spec, contract_of(spec, core, each), model_image(spec, each)))
+    (before, plain_contract, words), (after, contract, same_words) = cores
+    assert [stage.spec for stage in before.stages] == [stage.spec for stage in after.stages]
+    assert before.schedule == after.schedule
+    assert [s.get("fold") for s in plain_contract["stages"]] == [
+        s.get("fold") for s in contract["stages"]
+    ]
+    assert words.tolist() == same_words.tolist()

@@ -132,7 +132,8 @@ def _stage(spec: NetworkSpec, stage: Stage) -> dict[str, Any]:
         entry["fold"] = {"lanes": stage.o.lanes}
     if stage.op == "lut_conv2d":
         entry["fold"]["slide"] = int(not isinstance(part, Conv2dSpec))
-        codes = [s.spec for s in spec.stages if s.name == f"{stage.name}__codes"]
+        before = [s for s in spec.stages if s.op == "encode"]
+        codes = [s.spec for s in before if s.name.rpartition("__")[0] == stage.name]
         if codes:  # the encoders are a stage of their own
             entry["fold"]["encoder_centroids"] = codes[0].row.encoder_centroids
             entry["fold"]["encoder_dims"] = codes[0].row.encoder_dims

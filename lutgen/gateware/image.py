@@ -45,7 +45,7 @@ def contents_of(spec: NetworkSpec, model: Model) -> dict[str, Memories | list[in
 
 def _node_name(stage: Stage) -> str:
     """The node that a stage is of."""
-    return stage.name.partition("__")[0] if stage.op == "encode" else stage.name
+    return stage.name.rpartition("__")[0] if stage.op == "encode" else stage.name
 
 
 def check_array(what: str, array: ArrayLike, shape: tuple[int, ...], low: int, high: int) -> None:

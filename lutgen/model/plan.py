@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import replace
+from itertools import chain, count
 from math import gcd, prod
 
 from lutgen.errors import LutgenError
@@ -113,6 +114,7 @@ class Planner:
 
     def __init__(self, model: Model, port: PortSpec, loadable: bool) -> None:
         self.wires = model.wires()
+        self.taken = set(self.wires)  # names of nodes, and of stages
         self.port = port
         self.memory = "ram" if loadable else "rom"
         self.stages: list[Stage] = []
@@ -140,17 +142,25 @@ class Planner:
         self._put(Stage(node.name, node.op, tuple(sources), spec, lanes, o))
 
     def _put(self, stage: Stage) -> None:
+        self.taken.add(stage.name)
         self.stages.append(stage)
         self._gives[stage.name] = stage.o
         self._at[stage.name] = stage.name
+
+    def _name(self, node: str, what: str) -> str:
+        """A free name for a stage before a node's: what comes before the last two underscores is
+        the node's name.
+        """
+        names = chain([f"{node}__{what}"], (f"{node}__{what}_{k}" for k in count(2)))
+        return next(name for name in names if name not in self.taken)
 
     def regroup(self, name: str, number: int, source: str, lanes: int) -> str:
         """A stage that gives beats of other lanes."""
         gives = self._gives[source]
         spec = RegrouperSpec(gives.elements, gives.lanes, lanes)
         o = replace(gives, lanes=lanes)
-        # Two underscores: the names of nodes are free to be anything else that is likely.
-        self._put(Stage(f"{name}__{number}", "regroup", (source,), spec, gives.lanes, o))
+        stage = self._name(name, str(number))
+        self._put(Stage(stage, "regroup", (source,), spec, gives.lanes, o))
         return self.stages[-1].name
 
     def stage(
@@ -199,7 +209,7 @@ class Planner:
     def slid(self, node: LutConv2d, give: PortSpec, wish: Fold) -> list[Stage]:
         """The stages of a convolution on whole windows, behind one that gives ``give``."""
         other = copy(self)
-        other.stages, other._gives = [], {"before": give}
+        other.stages, other.taken, other._gives = [], set(self.taken), {"before": give}
         other._at = {**self._at, node.inputs[0]: "before"}
         other._slide(node, "before", wish)
         return other.stages
@@ -232,7 +242,7 @@ class Planner:
         channels = conv.row.codebooks if marked else conv.in_channels
         slide = SlideSpec(window, channels, gives.element, order, marked)
         o = PortSpec(window.count * slide.elements, slide.result, slide.elements)
-        name = f"{node.name}__windows"
+        name = self._name(node.name, "windows")
         self._put(Stage(name, "windows", (source,), slide, gives.lanes, o))
         o = PortSpec(self.wires[node.name].size, row.result, row.lanes)
         self._put(Stage(node.name, node.op, (name,), row, slide.elements, o))
@@ -249,8 +259,8 @@ class Planner:
             if spec.interval <= busy:
                 break
         o = PortSpec(pixels * plain.codebooks, spec.result, spec.row.fan_in)
-        self._put(Stage(f"{name}__codes", "encode", (source,), spec, lanes, o))
-        return f"{name}__codes"
+        self._put(Stage(self._name(name, "codes"), "encode", (source,), spec, lanes, o))
+        return self.stages[-1].name
 
     def _linear(self, node: LutLinear, element: Format, wish: Fold) -> LinearSpec:
         fold = default_fold(

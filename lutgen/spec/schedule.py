@@ -240,14 +240,14 @@ def _depths(spec: "NetworkSpec") -> list[int | None]:
     wires = list(spec.wires())
     joins = {stage.name for stage in spec.stages if len(stage.inputs) > 1}
     depths: list[int | None] = [least[source] for source, _, _ in wires]
-    waits = joins | {"output"}
-    free = [None if wire[1] in waits else depth for wire, depth in zip(wires, depths, strict=True)]
+    free = [None if wire[1] in joins else depth for wire, depth in zip(wires, depths, strict=True)]
+    free[-1] = None  # before the output
     net = Net(spec, free, 0)
     net.run(1)
     if net.queues[-1].needed() > least[spec.stages[-1].name]:
         depths[-1] = None
     for join in joins:
-        inputs = [k for k, (_, target, _) in enumerate(wires) if target == join]
+        inputs = [k for k, (_, target, _) in enumerate(wires[:-1]) if target == join]
         longest = max(inputs, key=lambda k: net.queues[k].pushed.at[0])
         for k in inputs:
             if k != longest:
