@@ -1,5 +1,6 @@
 """The contract of a core: all that a host program or an independent test bench needs."""
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -29,8 +30,8 @@ def contract_of(
     spec: NetworkSpec,
     core: NetworkCore,
     model: Model | None,
-    memories: list[dict[str, Any]],
-    target: str | None,
+    memories: Sequence[dict[str, Any]] = (),
+    target: str | None = None,
 ) -> dict[str, Any]:
     """JSON data; see docs/core-contract.md."""
     stages = [_stage(spec, stage) for stage in spec.stages]
@@ -83,7 +84,7 @@ def contract_of(
         "queues": queues,
         "resources": totals,
         "target": target,
-        "memories": memories,
+        "memories": list(memories),
         "tools": {
             "lutgen": lutgen.__version__,
             "amaranth": amaranth.__version__,
