@@ -1,12 +1,14 @@
 """The solver: within the interval, no dearer for a longer one, and what it says when it can't."""
 
+import re
+
+import convnets
 import numpy as np
 import pytest
 import simulation as sim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import convnets
 import lutgen
 from lutgen.cost.area import core_area
 from lutgen.cost.solve import _Request, solve
@@ -56,7 +58,11 @@ def test_the_interval_is_met_exactly(seed, interval):
     try:
         solution = solve(model, interval=interval)
     except lutgen.LutgenError as error:
-        assert "asked for" in str(error) or "ask for" in str(error)
+        said = str(error)
+    else:
+        said = ""
+    if said:
+        assert re.search("ask(ed)? for", said)
         return
     assert solution.spec.timing.interval <= interval
     assert all(stage.interval <= solution.wanted for stage in solution.spec.stages)
@@ -131,13 +137,13 @@ def test_what_is_too_fast_names_the_stage():
 
 def test_arguments():
     model = perceptron()
-    with pytest.raises(ValueError, match="^An interval or a device must be given$"):
+    with pytest.raises(ValueError, match=r"^An interval or a device must be given$"):
         solve(model)
-    with pytest.raises(ValueError, match="^Device must be one of up5k, .*, not 'up6k'$"):
+    with pytest.raises(ValueError, match=r"^Device must be one of up5k, .*, not 'up6k'$"):
         solve(model, device="up6k")
-    with pytest.raises(ValueError, match="^Margin must be at least 0 and less than 1, not 1$"):
+    with pytest.raises(ValueError, match=r"^Margin must be at least 0 and less than 1, not 1$"):
         solve(model, device="up5k", margin=1)
-    with pytest.raises(ValueError, match="^Interval must be a positive integer, not 0$"):
+    with pytest.raises(ValueError, match=r"^Interval must be a positive integer, not 0$"):
         solve(model, interval=0)
 
 
@@ -159,5 +165,5 @@ def test_build_takes_the_plan():
     core = lutgen.build(model, spec=solution.spec, target="ecp5")
     assert core.contract["interval"] <= 60
     assert core.contract["target"] == "ecp5"
-    with pytest.raises(ValueError, match="^Folds, name and input lanes are a plan's own"):
+    with pytest.raises(ValueError, match=r"^Folds, name and input lanes are a plan's own"):
         lutgen.build(model, spec=solution.spec, lanes=2)

@@ -2,13 +2,13 @@
 
 import re
 
+import convnets
 import numpy as np
 import pytest
 import simulation as sim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import convnets
 import lutgen
 from lutgen.model.plan import plan
 from lutgen.spec.memory import KINDS, MemorySpec, network_memories
@@ -64,7 +64,9 @@ def test_single_port_rams_are_few():
     large = MemorySpec("table", 16384, 16, "ram", 4)
     other = MemorySpec("table", 16384, 17, "ram", 2)
     forms = choose_forms([large, other], target)
-    used = sum(m.count * forms[m.key].cells for m in (large, other) if forms[m.key].name == "single")
+    used = sum(
+        m.count * forms[m.key].cells for m in (large, other) if forms[m.key].name == "single"
+    )
     assert forms[large.key].name == "single"
     assert used <= target.single_count
     rom = MemorySpec("table", 16384, 16, "rom")
@@ -72,7 +74,7 @@ def test_single_port_rams_are_few():
 
 
 def test_unknown_targets():
-    with pytest.raises(ValueError, match="^Target must be one of ice40, .*, not 'ice50'$"):
+    with pytest.raises(ValueError, match=r"^Target must be one of ice40, .*, not 'ice50'$"):
         target_of("ice50")
 
 
@@ -90,9 +92,7 @@ def test_memories_are_those_of_the_verilog(seed):
     core = lutgen.build(model, spec=spec, target="ecp5")
     shapes = re.findall(r"reg \[(\d+):0\] rows \[0:(\d+)\];", core.verilog)
     found = sorted((int(high) + 1, int(width) + 1) for width, high in shapes)
-    listed = sorted(
-        (m.depth, m.width) for _, m in network_memories(spec) for _ in range(m.count)
-    )
+    listed = sorted((m.depth, m.width) for _, m in network_memories(spec) for _ in range(m.count))
     assert found == listed
     styles = set(re.findall(r'r[ao]m_style = "(\w+)"', core.verilog))
     assert styles <= set(FORMS.values())

@@ -24,7 +24,13 @@ from lutgen.spec.target import DEVICES, TARGETS, Device, Target
 
 __all__ = ["Solution", "solve"]
 
-RATES = (1.0, 4.0, 0.25)  # what a block may be worth, where the usual does not fit a device
+RATES = (
+    1.0,
+    2.0,
+    4.0,
+    0.5,
+    0.25,
+)  # what a block may be worth, where the usual does not fit a device
 TRIES = 6
 
 
@@ -309,6 +315,8 @@ class _Request:
         for rate in RATES:
             target = replace(device.target, block_luts=round(rate * device.target.block_luts))
             found = self._fitting(device, target, interval)
+            if interval is not None and found is not None:
+                return found
             if found is not None and (
                 best is None or found.spec.timing.interval < best.spec.timing.interval
             ):
@@ -320,8 +328,19 @@ class _Request:
     def _fitting(self, device: Device, target: Target, interval: int | None) -> Solution | None:
         """With a block worth so much."""
         if interval is not None:
-            found = replace(self.for_interval(target, interval), device=device)
-            return found if self._fits(found.area.total, device) else None
+            # What is cheapest may take more of what the device has little of than a faster core.
+            some = self.solver(target).intervals
+            for at in [interval, *(k for k in reversed(some) if k < interval)][:TRIES]:
+                try:
+                    found = replace(self.for_interval(target, at), device=device)
+                except LutgenError:
+                    if at == interval:
+                        raise
+                    return None
+                if self._fits(found.area.total, device):
+                    why = f"{interval} cycles were asked for, and this is the first that fits"
+                    return found if at == interval else replace(found, why=why)
+            return None
         solver = self.solver(target)
         intervals = solver.intervals
         low, high = -1, len(intervals)  # too fast for the device, and slow enough
