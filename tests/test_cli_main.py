@@ -114,7 +114,7 @@ def test_help_and_version(capsys):
         (
             ["build", "no.lut", "-o", "out.v", "--layer", "fc1.lanes"],
             "argument --layer: must be NODE.FOLD=N with a fold of lanes, fan-in, "
-            "encoder-centroids, encoder-dims, window-channels, not 'fc1.lanes'",
+            "encoder-centroids, encoder-dims, window-channels, slide, not 'fc1.lanes'",
         ),
         (
             ["build", *ONE_LAYER, "-o", "out.v", "--layer", "fc1.lanes=2"],
