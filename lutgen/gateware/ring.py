@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from lutgen.gateware.memory import Buffer
-from lutgen.gateware.tree import position_bits
+from lutgen.gateware.tree import around, position_bits
 from lutgen.spec.ring import RingSpec, WalkSpec
 
 __all__ = ["Ledger", "LineBuffer"]
@@ -272,8 +272,8 @@ class LineBuffer(wiring.Component):
                     base0_next.eq(
                         Mux(
                             row,
-                            self._around(base0, to_next_image * line),
-                            self._around(base0, down * line),
+                            around(base0, to_next_image * line, ring.depth),
+                            around(base0, down * line, ring.depth),
                         )
                     ),
                 ]
@@ -293,7 +293,7 @@ class LineBuffer(wiring.Component):
         with m.If(moves_x):
             m.d.sync += x.eq(x + 1)
         with m.If(moves_y):
-            m.d.sync += [x.eq(x0), y.eq(y + 1), base.eq(self._around(base, line))]
+            m.d.sync += [x.eq(x0), y.eq(y + 1), base.eq(around(base, line, ring.depth))]
             m.d.sync += offset.eq(offset0 + word)
         with m.If(turns):
             m.d.sync += [y.eq(y0_next), base.eq(base0_next), x.eq(x0_next)]
@@ -317,11 +317,3 @@ class LineBuffer(wiring.Component):
         with m.If(turns):
             m.d.sync += word.eq(following)
         return word, following
-
-    def _around(self, base, words: int):
-        """``base + words``, around the ring."""
-        depth = self.walk.ring.depth
-        words %= depth
-        if not words:
-            return base
-        return Mux(base >= depth - words, base - (depth - words), base + words)

@@ -11,7 +11,7 @@ from lutgen.gateware.linear import Memories, element_items
 from lutgen.gateware.memory import Buffer
 from lutgen.gateware.ring import Ledger, signed_range
 from lutgen.gateware.stream import Regrouper
-from lutgen.gateware.tree import delay, position_bits
+from lutgen.gateware.tree import around, delay, position_bits
 from lutgen.spec.slide import EncodeSpec, SlideSpec
 
 __all__ = ["EncodeStage", "SlideStage"]
@@ -208,15 +208,9 @@ class SlideStage(wiring.Component):
                 m.d.sync += [
                     x.eq(-left),
                     y.eq(Mux(last_row, -top, y + down)),
-                    bank.eq(Mux(last_row, self._around(bank, between), self._around(bank, within))),
+                    bank.eq(Mux(last_row, around(bank, between, rows), around(bank, within, rows))),
                 ]
         return x, y, bank
-
-    def _around(self, bank, step):
-        """The memory so many rows after ``bank``."""
-        rows = self.spec.ring.rows
-        step %= rows
-        return Mux(bank >= rows - step, bank - (rows - step), bank + step) if step else bank
 
     def _shift(self, m, step, finish, at, y, bank0, banks):
         """The column that was read joins those before it; after the last the window goes out."""
@@ -233,7 +227,7 @@ class SlideStage(wiring.Component):
             )
             outside = delay(m, None, outside, 1, name=f"outside_{row}_at", reset_less=True)
             number = Signal.like(bank0, name=f"bank_{row}")
-            m.d.comb += number.eq(self._around(bank0, row))
+            m.d.comb += number.eq(around(bank0, row, len(banks)))
             number = delay(m, None, number, 1, name=f"bank_{row}_at", reset_less=True)
             word = Signal(spec.word_bits, name=f"word_{row}")
             m.d.comb += word.eq(words[number])

@@ -5,11 +5,11 @@ memory rows.
 from contextlib import nullcontext
 
 import numpy as np
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 
 from lutgen.numeric import clog2
 
-__all__ = ["delay", "pack_rows", "position_bits", "registered_tree"]
+__all__ = ["around", "delay", "pack_rows", "position_bits", "registered_tree"]
 
 
 def position_bits(count: int) -> int:
@@ -17,6 +17,14 @@ def position_bits(count: int) -> int:
     vectors.
     """
     return max(1, clog2(count))
+
+
+def around(value, step: int, size: int):
+    """``value + step`` on a ring of ``size`` places, for values below ``size``."""
+    step %= size
+    if not step:
+        return value
+    return Mux(value >= size - step, value - (size - step), value + step)
 
 
 def registered_tree(m, en, values, combine, *, name):
