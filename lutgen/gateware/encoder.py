@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from lutgen.gateware.distance import DistanceUnit, element_shape
-from lutgen.gateware.memory import LoadPort, Store
+from lutgen.gateware.memory import Buffer, LoadPort, Store
 from lutgen.gateware.tree import delay, position_bits, registered_tree
 from lutgen.numeric import clog2
 from lutgen.spec.encoder import EncoderSpec
@@ -59,6 +59,8 @@ class CentroidEncoder(wiring.Component):
         Rows of the codebook memory: codebooks times ``spec.interval``.
     rows : list of int or None
         Packed rows, or None for a RAM.
+    both : bool
+        Whether the RAM is loaded while other rows of it are in use.
 
     Members
     -------
@@ -74,10 +76,13 @@ class CentroidEncoder(wiring.Component):
         RAM only.
     """
 
-    def __init__(self, spec: EncoderSpec, depth: int, rows: list[int] | None):
+    def __init__(
+        self, spec: EncoderSpec, depth: int, rows: list[int] | None, *, both: bool = False
+    ):
         self.spec = spec
         self.depth = depth
         self._rows = rows
+        self._both = both
         members = {
             "en": In(1),
             "x": In(data.ArrayLayout(element_shape(spec.element), spec.subvec)),
@@ -99,7 +104,12 @@ class CentroidEncoder(wiring.Component):
         m = Module()
         spec = self.spec
         shape = element_shape(spec.element)
-        m.submodules.codebook = book = Store(self.depth, spec.row_bits, self._rows)
+        book = (
+            Buffer(self.depth, spec.row_bits)
+            if self._both
+            else Store(self.depth, spec.row_bits, self._rows)
+        )
+        m.submodules.codebook = book
         m.d.comb += [book.en.eq(self.en), book.addr.eq(self.row)]
         if self._rows is None:
             connect(m, flipped(self.load), book.load)

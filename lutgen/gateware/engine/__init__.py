@@ -1,0 +1,1 @@
+"""The LUT-stationary engine, put together of channels, encoders, matchers and control."""
