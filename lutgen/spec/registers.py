@@ -6,12 +6,23 @@ from dataclasses import dataclass
 
 from lutgen.numeric import Format, as_int, format_for
 
-__all__ = ["ACCESS", "WORD_BITS", "Field", "Register", "RegisterMap", "counter"]
+__all__ = [
+    "ACCESS",
+    "SET",
+    "WORD_BITS",
+    "WORD_BYTES",
+    "Field",
+    "Register",
+    "RegisterMap",
+    "counter",
+]
 
 ACCESS = ("ro", "rw", "pulse", "w1c")
 WORD_BITS = 32
 WORD_BYTES = WORD_BITS // 8
 COUNTER_ENDS = ("_LOW", "_HIGH")  # of the names of the two words of a counter
+SET = "_set"  # end of the name of what sets a ``w1c`` field
+RESERVED = ("bus", "busy")  # names that the gateware has besides those of fields
 
 
 def _check_name(name: str, what: str, pattern: str) -> None:
@@ -247,8 +258,10 @@ class RegisterMap:
         offsets = [register.offset for register in self.registers]
         if offsets != sorted({*offsets}):
             raise ValueError(f"Offsets of registers must rise, not be {offsets}")
-        names = [register.name for register in self.registers]
-        names += [r.member(field) for r in self.registers for field in r.fields]
+        fields = [(r.member(field), field) for r in self.registers for field in r.fields]
+        names = [*RESERVED, *(register.name for register in self.registers)]
+        names += [name for name, _ in fields]
+        names += [name + SET for name, field in fields if field.access == "w1c"]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"Names in a map must be unique, and {name} is not")
