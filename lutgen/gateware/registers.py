@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from lutgen.numeric import Format
 from lutgen.spec.registers import SET, WORD_BITS, RegisterMap
 
-__all__ = ["STROBES", "RegisterFile", "Response", "axi4lite_signature"]
+__all__ = ["STROBES", "WORD_MASK", "RegisterFile", "Response", "axi4lite_signature"]
 
 STROBES = (1 << WORD_BITS // 8) - 1  # of a whole word
 WORD_MASK = (1 << WORD_BITS) - 1
