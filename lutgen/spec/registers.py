@@ -14,7 +14,7 @@ __all__ = [
     "Field",
     "Register",
     "RegisterMap",
-    "counter",
+    "counter_pair",
 ]
 
 ACCESS = ("ro", "rw", "pulse", "w1c")
@@ -273,11 +273,24 @@ class RegisterMap:
 
     @property
     def counters(self) -> tuple[str, ...]:
-        """Names of counters of 64 bits, which are two registers each; see `counter`."""
+        """Names of counters of 64 bits, which are two registers each; see `counter_pair`."""
         low, high = COUNTER_ENDS
-        names = {register.name for register in self.registers}
         stems = [r.name.removesuffix(low) for r in self.registers if r.name.endswith(low)]
+        names = {register.name for register in self.registers}
         return tuple(stem for stem in stems if stem + high in names)
+
+    def counter(self, name: str) -> tuple[Register, Register]:
+        """The lower and the upper word of a counter.
+
+        Raises
+        ------
+        ValueError
+            If there is none of that name.
+        """
+        if name not in self.counters:
+            raise ValueError(f"Counter must be one of {', '.join(self.counters)}, not {name!r}")
+        low, high = COUNTER_ENDS
+        return self[name + low], self[name + high]
 
     def __getitem__(self, name: str) -> Register:
         """The register of a name.
@@ -297,7 +310,7 @@ class RegisterMap:
         return next((r for r in self.registers if r.offset == offset), None)
 
 
-def counter(name: str, offset: int, doc: str) -> tuple[Register, Register]:
+def counter_pair(name: str, offset: int, doc: str) -> tuple[Register, Register]:
     """The registers of a counter of 64 bits, low word first."""
     return tuple(  # type: ignore[return-value]
         Register(
