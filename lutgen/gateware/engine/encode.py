@@ -388,6 +388,9 @@ class Encode(wiring.Component):
         connect(m, array.o, fifo.i)
         connect(m, loader.load, array.load)
         uses_centroids = self.active & ~self.job.indices
+        settled = Signal(name="settled")
+        rows_faults = rows.short, rows.long
+        centroid_faults = centroids.short, centroids.long
         begun = Signal(name="begun")  # rows of indices that have been begun and not taken
         inside = Signal(range(spec.index_fifo.depth + 1), name="inside")
         taken = self.o.valid & self.o.ready
@@ -416,14 +419,16 @@ class Encode(wiring.Component):
             self.o.valid.eq(fifo.o.valid),
             self.o.p.eq(fifo.o.p),
             fifo.o.ready.eq(self.o.ready),
-            self.faults.eq(Cat(rows.short, rows.long, centroids.short, centroids.long)),
+            self.finished.eq(self.active & settled),
+            # In step with `active`, so that none of a job is seen in the next one.
+            self.faults.eq(Mux(self.active, Cat(*rows_faults, *centroid_faults), 0)),
         ]
         with m.If(array.o.reserve):
             m.d.sync += begun.eq(1)
         with m.If(array.i.ready & array.i.valid):
             m.d.sync += begun.eq(0)
         ended = rows.finished & (centroids.finished | self.job.indices)
-        m.d.sync += self.finished.eq(
+        m.d.sync += settled.eq(
             self.active & Mux(self.stop, (ended | self.forced) & (inside == 0) & ~begun, ended)
         )
         with m.If(idle):
