@@ -4,7 +4,7 @@ from amaranth.hdl import Array, Assert, Assume, ClockDomain, Fragment, Module, S
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-__all__ = ["Inside", "Marked", "Proof", "implies", "stalls"]
+__all__ = ["Inside", "Marked", "Proof", "Rows", "implies", "stalls"]
 
 
 def implies(condition, claim):
@@ -50,9 +50,9 @@ class Rows:
         rows = [Signal(store.width, name=f"row_{k}") for k in range(store.depth)]
         load = store.load
         with m.If(load.en):
-            m.d.sync += Array(rows)[load.addr].eq(load.data)
+            m.d[store.load_domain] += Array(rows)[load.addr].eq(load.data)
         with m.If(store.en):
-            m.d.sync += store.data.eq(Array(rows)[store.addr])
+            m.d[store.domain] += store.data.eq(Array(rows)[store.addr])
         m.d.comb += [
             Assert(implies(load.en, load.addr < store.depth)),
             Assert(implies(store.en, store.addr < store.depth)),
@@ -68,11 +68,12 @@ class Inside:
     Parameters
     ----------
     m : Module
-    part : Component
+    part : Elaboratable
+    platform : Rows or None
     """
 
-    def __init__(self, m, part):
-        self._fragment = Fragment.get(part, Rows())
+    def __init__(self, m, part, platform=None):
+        self._fragment = Fragment.get(part, platform or Rows())
         m.submodules.part = self._fragment
 
     def __call__(self, name: str, *path: str) -> Signal:

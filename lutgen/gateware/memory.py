@@ -53,6 +53,7 @@ class Store(wiring.Component):
     """
 
     both = False
+    domain = load_domain = "sync"
 
     def __init__(self, depth: int, width: int, rows: list[int] | None):
         self.template = "ram.v.j2" if rows is None else "rom.v.j2"
@@ -76,7 +77,7 @@ class Store(wiring.Component):
             else:
                 only = Signal(self.width, name="only", reset_less=True)
                 with m.If(self.load.en):
-                    m.d.sync += only.eq(self.load.data)
+                    m.d[self.load_domain] += only.eq(self.load.data)
                 m.d.comb += self.data.eq(only)
             return m
         if platform is not None:
@@ -85,10 +86,10 @@ class Store(wiring.Component):
         m.submodules.memory = memory = Memory(
             shape=unsigned(self.width), depth=self.depth, init=self.rows or []
         )
-        read = memory.read_port()
+        read = memory.read_port(domain=self.domain)
         m.d.comb += [read.addr.eq(self.addr), self.data.eq(read.data), read.en.eq(self.en)]
         if self.rows is None:
-            write = memory.write_port()
+            write = memory.write_port(domain=self.load_domain)
             m.d.comb += [
                 write.en.eq(self.load.en),
                 write.addr.eq(self.load.addr),
@@ -103,12 +104,21 @@ class Buffer(Store):
     """A RAM that is written and read in the same cycle, but never in the same row.
 
     Parameters and members are those of a `Store` without contents; ``load`` is the writing side.
+
+    Parameters
+    ----------
+    load_domain, domain : str
+        Clock domains of the writing and of the reading side.
     """
 
     # A `Store` is never written and read at once: without that, block RAMs cost a bypass of
     # flip-flops. Here rows that differ are what makes the bypass needless.
     both = True
 
-    def __init__(self, depth: int, width: int):
+    def __init__(
+        self, depth: int, width: int, *, load_domain: str = "sync", domain: str = "sync"
+    ):
         super().__init__(depth, width, None)
         self.template = "buffer.v.j2"
+        self.load_domain = load_domain
+        self.domain = domain

@@ -54,6 +54,7 @@ class VerilogPlatform:
             "depth": store.depth,
             "width": store.width,
             "addr_bits": len(store.addr),
+            "two_clocks": store.load_domain != store.domain,
         }
         kind = "buffer" if store.both else "ram" if store.rows is None else "rom"
         form = self._forms.get((kind, store.depth, store.width))
@@ -68,7 +69,7 @@ class VerilogPlatform:
         template = self._templates.get_template(store.template)
         self.modules.append(template.render(fields))
         ports = {
-            "i_clk": ClockSignal(),
+            "i_clk": ClockSignal(store.domain),
             "i_en": store.en,
             "i_addr": store.addr,
             "o_data": store.data,
@@ -79,6 +80,8 @@ class VerilogPlatform:
                 "i_load_addr": store.load.addr,
                 "i_load_data": store.load.data,
             }
+        if fields["two_clocks"]:
+            ports["i_load_clk"] = ClockSignal(store.load_domain)
         return Instance(name, **ports)
 
 
