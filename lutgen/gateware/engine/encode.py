@@ -195,9 +195,7 @@ class CodebookLoader(wiring.Component):
             self.i.ready.eq(self.space & ~self.filled),
             moves.eq(self.i.valid & self.i.ready),
             self.final.eq(walk.final),
-            self.load.data.eq(
-                Cat(extended(gathered[: 8 * spec.centroid_row], spec, job.signed))
-            ),
+            self.load.data.eq(Cat(extended(gathered[: 8 * spec.centroid_row], spec, job.signed))),
         ]
         return m
 

@@ -244,9 +244,7 @@ class Matcher(wiring.Component):
                 bank.write_slice.eq(write.beat),
                 bank.write_data.eq(write.data),
             ]
-            row = Signal(
-                data.ArrayLayout(signed(spec.table_bits), spec.lanes), name=f"values_{f}"
-            )
+            row = Signal(data.ArrayLayout(signed(spec.table_bits), spec.lanes), name=f"values_{f}")
             m.d.comb += row.as_value().eq(Mux(nothing, 0, bank.data))
             values.append(row)
         return values

@@ -189,7 +189,9 @@ class Serialiser(wiring.Component):
         results = [self._requantise(m, group[k], k) for k in range(spec.result_elements)]
         size, latency = 8 * spec.output_bytes, self.latency
         beat = Signal(spec.result.bits, name="results")
-        m.d.comb += beat.eq(Cat(Cat(r, (r[-1] & (job.low < 0)).replicate(size))[:size] for r in results))
+        m.d.comb += beat.eq(
+            Cat(Cat(r, (r[-1] & (job.low < 0)).replicate(size))[:size] for r in results)
+        )
         valid = delay(m, None, begins, latency, name="valid")
         final = delay(m, None, walk.final, latency, name="final", reset_less=True)
         late = delay(m, None, words, latency - 1, name="words", reset_less=True)
