@@ -135,16 +135,21 @@ def product(
         return Product(name, job, packets, index_packet(job, found), **more)
     values, offset = np.asarray(table, dtype=np.int64), np.asarray(bias, dtype=np.int64)
     packets["tables"] = job.table_stream(values, offset, () if mapped is None else mapped)
-    results = np.tile(offset, (job.rows, 1))
+    # Lanes past the last output are those of zero tables and biases.
+    results = np.zeros((job.rows, job.tiles * engine.outputs), dtype=np.int64)
+    results[:, : job.outputs] = offset
     for g in range(job.codebooks):
         there = found[:, g] >= 0
-        results[there] += values[g, found[there, g]]
+        results[there, : job.outputs] += values[g, found[there, g]]
     if job.results == "outputs":
         half = 1 << job.shift >> 1
         results = np.clip((results + half) >> job.shift, job.low, job.high)
         if job.has_map:
             codes = np.asarray(mapped, dtype=np.int64)
             results = codes[results & ((1 << engine.output_bits) - 1)]
+            if job.low < 0:
+                top = 1 << engine.output_bits - 1
+                results = (results ^ top) - top
     return Product(name, job, packets, output_packet(job, results), **more)
 
 
@@ -167,20 +172,15 @@ def index_packet(job: JobSpec, found: NDArray[np.int64]) -> Bytes:
 
 
 def output_packet(job: JobSpec, results: NDArray[np.int64]) -> Bytes:
-    """The result packet of outputs or accumulators; lanes past the last output are those of zero
-    tables and biases.
-    """
+    """The result packet of outputs or accumulators ``[rows, tiles * outputs]``."""
     engine, parts, start = job.engine, [], 0
     raw = job.results == "accumulators"
     size = 4 if raw else engine.output_bytes
     beats = engine.word_beats if raw else engine.result_beats
-    nothing = 0 if raw else int(np.clip(0, job.low, job.high))
-    padded = np.full((job.rows, job.tiles * engine.outputs), nothing, dtype=np.int64)
-    padded[:, : job.outputs] = results
     for rows in job.sizes:
         for tile in range(job.tiles):
             first = tile * engine.outputs
-            block = padded[start : start + rows, first : first + engine.outputs]
+            block = results[start : start + rows, first : first + engine.outputs]
             row = np.zeros((rows, beats * engine.result.beat), dtype=np.uint8)
             for byte in range(size):
                 row[:, byte : engine.outputs * size : size] = block >> 8 * byte & 255

@@ -260,6 +260,11 @@ class JobSpec:
         else:
             count, size, turns, signed = engine.outputs, WORD, self.tiles, True
         values = values_of(data.reshape(self.rows * turns, -1), count, size, signed=signed)
+        if self.results == "outputs":
+            # Lanes are extended by the sign where `low` is negative, which a map knows nothing of.
+            top = 1 << engine.output_bits - 1
+            values &= 2 * top - 1
+            values = (values ^ top) - top if signed else values
         parts, start = [], 0
         for rows in self.sizes:
             end = start + rows * turns
