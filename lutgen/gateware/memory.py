@@ -115,9 +115,7 @@ class Buffer(Store):
     # flip-flops. Here rows that differ are what makes the bypass needless.
     both = True
 
-    def __init__(
-        self, depth: int, width: int, *, load_domain: str = "sync", domain: str = "sync"
-    ):
+    def __init__(self, depth: int, width: int, *, load_domain: str = "sync", domain: str = "sync"):
         super().__init__(depth, width, None)
         self.template = "buffer.v.j2"
         self.load_domain = load_domain

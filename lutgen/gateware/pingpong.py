@@ -54,7 +54,10 @@ class PingPong(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         freed = delay(m, None, self.release, self.drain, name="released")
-        free, full = Signal(range(3), name="free_halves", init=2), Signal(range(3), name="full_halves")
+        free, full = (
+            Signal(range(3), name="free_halves", init=2),
+            Signal(range(3), name="full_halves"),
+        )
         free_after, full_after = (
             Signal.like(count, name=f"{count.name}_after") for count in (free, full)
         )
