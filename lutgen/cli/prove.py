@@ -17,7 +17,8 @@ def add(subparsers: Any) -> None:
         help="prove the stream parts with SymbiYosys",
         description="Proves by induction, for any stalls and for all time, that queues, "
         "regroupers, index buffers, line buffers, a core's two ends, crossings between clocks and "
-        "double buffers keep their promises: docs/design/0004-streams.md. Status 1 if one is not proven.",
+        "double buffers keep their promises: docs/design/0004-streams.md. Status 1 if one is not "
+        "proven.",
         allow_abbrev=False,
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help="only these (default: all)")
