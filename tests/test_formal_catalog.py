@@ -12,18 +12,23 @@ from lutgen.errors import LutgenError
 from lutgen.flows import prove
 from lutgen.formal.axilite import AxiLiteProof
 from lutgen.formal.catalog import CASES, CLAIMS, small_layer
+from lutgen.formal.crossing import CrossingProof
 from lutgen.formal.fifo import FifoProof
 from lutgen.formal.harness import Proof
 from lutgen.formal.index_buffer import IndexBufferProof
+from lutgen.formal.pingpong import PingPongProof
 from lutgen.formal.port import PortProof
 from lutgen.formal.ring import LedgerProof
 from lutgen.formal.stream import RegrouperProof
+from lutgen.gateware.crossing import AsyncFifo
 from lutgen.gateware.fifo import Fifo
 from lutgen.gateware.index_buffer import IndexBuffer
+from lutgen.gateware.pingpong import PingPong
 from lutgen.gateware.port import FrameCheck, Gate
 from lutgen.gateware.registers import RegisterFile
 from lutgen.gateware.ring import Ledger
 from lutgen.gateware.stream import Regrouper
+from lutgen.spec.crossing import CrossingSpec
 from lutgen.spec.fifo import FifoSpec
 from lutgen.spec.ring import RingSpec
 from lutgen.spec.stream import RegrouperSpec
@@ -111,6 +116,23 @@ def another_ring(**changes):
     return lambda ring: Ledger(replace(ring, **changes))
 
 
+class Binary(AsyncFifo):
+    """Shows the other clock pointers of which several bits change at once."""
+
+    def _code(self, count):
+        return count
+
+
+class Impatient(PingPong):
+    """Gives a half back as soon as it is released."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        with m.If(self.release):
+            m.d.sync += self.space.eq(1)
+        return m
+
+
 LAYER = small_layer(2, 2)
 MISTAKES = {
     "queue in memory: space one entry too late": lambda: FifoProof(FifoSpec(2, 5), Deeper),
@@ -141,6 +163,11 @@ MISTAKES = {
         lambda bus: bus.b.valid.eq(bus.w.ready)
     ),
     "registers: all writes are well": lambda: axilite(lambda bus: bus.b.p.resp.eq(0)),
+    "crossing: a row too many": lambda: CrossingProof(
+        CrossingSpec(2, 2), late(AsyncFifo, lambda part: part.i.ready.eq(1))
+    ),
+    "crossing: pointers in binary": lambda: CrossingProof(CrossingSpec(2, 4), Binary),
+    "halves: filled while they are read": lambda: PingPongProof(1, Impatient),
 }
 
 
@@ -211,7 +238,7 @@ def test_command_names_the_parts(capsys):
     assert main(["prove", "queue"]) == 2
     assert capsys.readouterr().err == (
         "lutgen: error: argument PART: must be one of fifo, regrouper, index_buffer, ledger, port, "
-        "axilite, not 'queue'\n"
+        "axilite, crossing, pingpong, not 'queue'\n"
     )
 
 

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lutgen.formal.axilite import AxiLiteProof
+from lutgen.formal.crossing import CrossingProof
 from lutgen.formal.fifo import FifoProof
 from lutgen.formal.harness import Proof
 from lutgen.formal.index_buffer import IndexBufferProof
+from lutgen.formal.pingpong import PingPongProof
 from lutgen.formal.port import PortProof
 from lutgen.formal.ring import LedgerProof
 from lutgen.formal.stream import RegrouperProof
 from lutgen.numeric import Format, Grid
+from lutgen.spec.crossing import CrossingSpec
 from lutgen.spec.fifo import FifoSpec
 from lutgen.spec.linear import LinearSpec
 from lutgen.spec.ring import RingSpec
@@ -26,6 +29,8 @@ CLAIMS = {
     "ledger": "ready windows are there; needed pixels are never overwritten; progress",
     "port": "whole samples go on; results of good frames only, once, in order; exact accounts",
     "axilite": "one response for each address and data; responses, values, strobes as the map says",
+    "crossing": "no loss, no doubling, order, whatever two clocks do; offers hold; progress",
+    "pingpong": "no use before its load, no load before the last read; turns; progress",
 }
 
 
@@ -151,6 +156,23 @@ def _ports():
         )
 
 
+def _crossings():
+    for depth in (2, 4, 8):
+        yield Case(
+            "crossing",
+            f"depth={depth}",
+            lambda depth=depth: CrossingProof(CrossingSpec(2, depth)),
+            depth == 4,
+        )
+
+
+def _pingpongs():
+    for drain in (0, 1, 3):
+        yield Case(
+            "pingpong", f"drain={drain}", lambda drain=drain: PingPongProof(drain), drain == 1
+        )
+
+
 CASES = (
     *_fifos(),
     *_regroupers(),
@@ -158,4 +180,6 @@ CASES = (
     *_ledgers(),
     *_ports(),
     Case("axilite", "5 registers of all kinds", AxiLiteProof, True),
+    *_crossings(),
+    *_pingpongs(),
 )

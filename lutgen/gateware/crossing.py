@@ -6,7 +6,7 @@ whether the clock ticks or not, so that none is too short, and ends in step with
 source must be free of glitches: a pin or a register. Entries cross in an `AsyncFifo`.
 """
 
-from amaranth.hdl import Module, ResetSignal, Signal
+from amaranth.hdl import Module, ResetSignal, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import AsyncFFSynchronizer, FFSynchronizer
 from amaranth.lib.wiring import In, Out
@@ -26,7 +26,7 @@ class AsyncFifo(wiring.Component):
     the first flip-flops within one period of the clock that they come from, which is a constraint
     for place and route.
 
-    Both offers come from registers, and no path leads from one side to the other.
+    ``i.ready`` and ``o.valid`` hang on registers alone.
 
     The reset of either domain empties the queue, and until two ticks after it the other side stands
     still. It must last until both clocks have ticked; that is so for any reset of one domain that
@@ -81,13 +81,13 @@ class AsyncFifo(wiring.Component):
             push.eq(self.i.valid & self.i.ready),
             memory.load.en.eq(push),
             memory.load.addr.eq(write_row),
-            memory.load.data.eq(self.i.p if isinstance(self.i.p, Signal) else self.i.p.as_value()),
+            memory.load.data.eq(Value.cast(self.i.p)),
             # The memory's output register is the last place, and holds while it is not read.
             fetch.eq((fetched != written_seen) & (~holds | self.o.ready)),
             memory.en.eq(fetch),
             memory.addr.eq(read_row),
             self.o.valid.eq(holds),
-            self.o.p.eq(memory.data),
+            Value.cast(self.o.p).eq(memory.data),
         ]
         m.d[read] += holds.eq((fetch | (holds & ~self.o.ready)) & ~read_held)
         return m
