@@ -114,9 +114,7 @@ class Cut:
                 if len(shape) != 3:
                     raise ValueError("Windows must lie on an image")
                 inner = fields.inner("window")
-                kernel, stride = (
-                    inner.integers(key, 2, 1, 65535) for key in ("kernel", "stride")
-                )
+                kernel, stride = (inner.integers(key, 2, 1, 65535) for key in ("kernel", "stride"))
                 pad = inner.integers("pad", 4, 0, 65534)
                 more["window"] = WindowSpec(
                     *shape[:2],

@@ -50,9 +50,7 @@ class HostStep:
         """The names of what it takes."""
         return self.node.inputs
 
-    def compute(
-        self, values: Mapping[str, Int64Array], wires: Mapping[str, Wire]
-    ) -> Int64Array:
+    def compute(self, values: Mapping[str, Int64Array], wires: Mapping[str, Wire]) -> Int64Array:
         """Its result, flat, from those before it."""
         sources = [wires[name] for name in self.inputs]
         return golden.compute(self.node, [values[name] for name in self.inputs], sources)

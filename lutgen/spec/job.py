@@ -293,7 +293,8 @@ class JobSpec:
 
 def rows_of(values: Int64Array, size: int, channel: ChannelSpec) -> Bytes:
     """Rows ``[row, element]`` of ``size`` bytes an element, each row begun on a beat."""
-    raw = values.astype("<i8").view(np.uint8).reshape(*values.shape, 8)[..., :size]
+    words = np.ascontiguousarray(values, dtype="<i8")
+    raw = words.view(np.uint8).reshape(*values.shape, 8)[..., :size]
     return on_beats(raw.reshape(len(values), -1), channel)
 
 
