@@ -59,7 +59,7 @@ def compile_model(model: Model, engine: EngineSpec, *, host: Collection[str] = (
     for node in model.nodes:
         if node.name in fused:
             continue
-        if node.name in host:
+        if node.name in host and isinstance(node, LutLayer | Map):
             steps.append(HostStep(node, "as asked"))
         elif isinstance(node, LutLayer):
             check_fit(node, wires[node.inputs[0]], engine)

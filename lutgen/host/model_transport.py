@@ -1,11 +1,11 @@
 """The engine's model behind its registers: plays jobs where there is no engine."""
 
-import errno
 from collections.abc import Mapping
 
 import numpy as np
 
 from lutgen.host.model import EngineModel
+from lutgen.host.registers import BusError
 from lutgen.spec.engine import EngineSpec
 from lutgen.spec.engine_registers import COUNTERS, ERRORS, engine_registers
 from lutgen.spec.job import Bytes
@@ -33,14 +33,14 @@ class ModelTransport:
         self._packets: dict[str, Bytes] = {}
 
     async def read(self, address: int) -> int:
-        """See `Transport`; OSError where there is no register."""
+        """See `Transport`; BusError where there is no register."""
         return self._words[self._register(address).name]
 
     async def write(self, address: int, value: int) -> None:
-        """See `Transport`; OSError where the engine would answer SLVERR."""
+        """See `Transport`; BusError where the engine would answer SLVERR."""
         register = self._register(address)
         if not register.accepts(value, busy=bool(self._get("STATUS")["busy"])):
-            raise OSError(errno.EIO, f"register {register.name} refuses 0x{value:08x}")
+            raise BusError(f"register {register.name} refuses 0x{value:08x}")
         if register.name == "CONTROL":
             fields = register.unpack(value)
             if fields["start"]:
@@ -76,7 +76,7 @@ class ModelTransport:
     def _register(self, address: int) -> Register:
         register = self._map.at(address)
         if register is None:
-            raise OSError(errno.EIO, f"there is no register at 0x{address:03x}")
+            raise BusError(f"there is no register at 0x{address:03x}")
         return register
 
     def _get(self, name: str) -> dict[str, int]:

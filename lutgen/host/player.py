@@ -106,7 +106,7 @@ async def play(
     q = quantise_samples(x, job.shape, job.input)
     q = q.reshape(len(q), int(np.prod(job.shape)))
     wires = job.wires()
-    registers = Registers(engine_registers(job.engine), transport)
+    registers = Registers(transport, engine_registers(job.engine))
     await check_engine(registers, job.engine)
     reports = {step.gives: _report(step) for step in job.engine_steps}
     outputs = np.empty((len(q), wires[job.output].size), dtype=np.int64)

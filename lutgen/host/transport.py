@@ -5,6 +5,7 @@ each.
 from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
+from lutgen.host.registers import Bus
 from lutgen.spec.job import Bytes
 
 __all__ = ["Transport", "run"]
@@ -12,20 +13,12 @@ __all__ = ["Transport", "run"]
 Result = TypeVar("Result")
 
 
-class Transport(Protocol):
-    """The way to an engine.
+class Transport(Bus, Protocol):
+    """The way to an engine: a bus with its registers from address 0, and its streams.
 
     The methods are coroutines so that the same player runs inside a simulator. Where nothing ever
     has to wait for an event loop, as on memory-mapped devices, `run` drives them from plain code.
     """
-
-    async def read(self, address: int) -> int:
-        """The register at a byte address, a word of 32 bits."""
-        ...
-
-    async def write(self, address: int, value: int) -> None:
-        """Writes the register at a byte address."""
-        ...
 
     async def begin(self, packets: Mapping[str, Bytes], room: int) -> None:
         """Gets ready to receive one packet of at most ``room`` bytes on ``results``, and only then
