@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from lutgen.errors import LutgenError
 from lutgen.host.job import EngineStep, HostStep, Job
-from lutgen.host.registers import Registers
+from lutgen.host.registers import BusError, Registers
 from lutgen.host.transport import Transport
 from lutgen.model.network import quantise_samples
 from lutgen.numeric import Int64Array, as_int
@@ -167,11 +167,15 @@ async def _play(
         spec = step.spec(engine, len(x))
     except ValueError as error:
         raise LutgenError(f"{where}: {error}; take a smaller batch") from None
-    for name, fields in spec.registers().items():
-        await registers.set(name, **fields)
-    # After an error the packet ends by one beat more.
-    await transport.begin(step.packets(spec, x), spec.result_bytes + engine.result.beat)
-    await registers.set("CONTROL", start=1)
+    try:
+        for name, fields in spec.registers().items():
+            await registers.set(name, **fields)
+        # After an error the packet ends by one beat more.
+        await transport.begin(step.packets(spec, x), spec.result_bytes + engine.result.beat)
+        await registers.set("CONTROL", start=1)
+    except BusError as error:
+        await transport.cancel()
+        raise LutgenError(f"{where}: the engine refused its registers: {error}") from error
     try:
         packet = await transport.finish()
     except TimeoutError as error:
