@@ -10,6 +10,7 @@ from amaranth.hdl import Assert, Fragment
 from lutgen.cli.main import main
 from lutgen.errors import LutgenError
 from lutgen.flows import prove
+from lutgen.formal.axilite import AxiLiteProof
 from lutgen.formal.catalog import CASES, CLAIMS, small_layer
 from lutgen.formal.fifo import FifoProof
 from lutgen.formal.harness import Proof
@@ -20,6 +21,7 @@ from lutgen.formal.stream import RegrouperProof
 from lutgen.gateware.fifo import Fifo
 from lutgen.gateware.index_buffer import IndexBuffer
 from lutgen.gateware.port import FrameCheck, Gate
+from lutgen.gateware.registers import RegisterFile
 from lutgen.gateware.ring import Ledger
 from lutgen.gateware.stream import Regrouper
 from lutgen.spec.fifo import FifoSpec
@@ -85,6 +87,17 @@ class Shortened(RegrouperSpec):
         return super().last_items - 1
 
 
+class Unlocked(RegisterFile):
+    """Takes writes while busy."""
+
+    def _accepts(self, register, word):
+        return super()._accepts(replace(register, locked=False), word)
+
+
+def axilite(statement):
+    return AxiLiteProof(part=late(RegisterFile, lambda part: statement(part.bus)))
+
+
 def regrouper(*shape):
     return RegrouperProof(RegrouperSpec(*shape), lambda _, bits: Regrouper(Shortened(*shape), bits))
 
@@ -122,6 +135,12 @@ MISTAKES = {
     "results: more than there is room for": lambda: PortProof(
         1, 1, 2, gate=lambda layout, beats, samples: Gate(layout, beats, samples + 1)
     ),
+    "registers: written while busy": lambda: AxiLiteProof(part=Unlocked),
+    "registers: an address lost": lambda: axilite(lambda bus: bus.aw.ready.eq(1)),
+    "registers: a response that does not stay": lambda: axilite(
+        lambda bus: bus.b.valid.eq(bus.w.ready)
+    ),
+    "registers: all writes are well": lambda: axilite(lambda bus: bus.b.p.resp.eq(0)),
 }
 
 
@@ -192,7 +211,7 @@ def test_command_names_the_parts(capsys):
     assert main(["prove", "queue"]) == 2
     assert capsys.readouterr().err == (
         "lutgen: error: argument PART: must be one of fifo, regrouper, index_buffer, ledger, port, "
-        "not 'queue'\n"
+        "axilite, not 'queue'\n"
     )
 
 

@@ -16,8 +16,8 @@ def add(subparsers: Any) -> None:
         "prove",
         help="prove the stream parts with SymbiYosys",
         description="Proves by induction, for any stalls and for all time, that queues, "
-        "regroupers, index buffers, line buffers and the core's two ends keep their promises: "
-        "docs/design/0004-streams.md. Status 1 if one is not proven.",
+        "regroupers, index buffers, line buffers, the core's two ends and control registers keep "
+        "their promises: docs/design/0004-streams.md. Status 1 if one is not proven.",
         allow_abbrev=False,
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help="only these (default: all)")

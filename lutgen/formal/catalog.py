@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lutgen.formal.axilite import AxiLiteProof
 from lutgen.formal.fifo import FifoProof
 from lutgen.formal.harness import Proof
 from lutgen.formal.index_buffer import IndexBufferProof
@@ -24,6 +25,7 @@ CLAIMS = {
     "index_buffer": "rows walked once each and unspoilt; results only with space; progress",
     "ledger": "ready windows are there; needed pixels are never overwritten; progress",
     "port": "whole samples go on; results of good frames only, once, in order; exact accounts",
+    "axilite": "one response for each address and data; responses, values, strobes as the map says",
 }
 
 
@@ -149,4 +151,11 @@ def _ports():
         )
 
 
-CASES = (*_fifos(), *_regroupers(), *_index_buffers(), *_ledgers(), *_ports())
+CASES = (
+    *_fifos(),
+    *_regroupers(),
+    *_index_buffers(),
+    *_ledgers(),
+    *_ports(),
+    Case("axilite", "5 registers of all kinds", AxiLiteProof, True),
+)

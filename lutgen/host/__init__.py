@@ -1,1 +1,3 @@
-"""What runs on the host: register maps and drivers, the engine's compiler and its player."""
+"""What runs on the host: the engine's compiler and its player; header, page and driver of its
+register map.
+"""

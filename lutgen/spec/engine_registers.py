@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from lutgen.numeric import Format
 from lutgen.spec.engine import EngineSpec
-from lutgen.spec.registers import WORD_BITS, Field, Register, RegisterMap, counter
+from lutgen.spec.registers import WORD_BITS, Field, Register, RegisterMap, counter_pair
 
 __all__ = ["COUNTERS", "ERRORS", "ID", "RESULTS", "VERSION", "engine_registers", "fingerprint"]
 
@@ -80,7 +80,7 @@ def _identity(spec: EngineSpec) -> Iterator[Register]:
 
 
 def _control() -> Iterator[Register]:
-    start = Field("start", 1, 0, "pulse", "begin a job; refused while busy", locked=True)
+    start = Field("start", 1, 0, "pulse", "begin a job", locked=True)
     abort = Field("abort", 1, 1, "pulse", "end the job, whatever its streams do")
     status = (
         Field("busy", lsb=0, doc="a job is under way"),
@@ -137,4 +137,4 @@ def _job(spec: EngineSpec) -> Iterator[Register]:
 
 def _counters() -> Iterator[Register]:
     for number, (name, doc) in enumerate(COUNTERS.items()):
-        yield from counter(name, 0x0C0 + 8 * number, doc)
+        yield from counter_pair(name, 0x0C0 + 8 * number, doc)

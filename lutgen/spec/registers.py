@@ -6,12 +6,23 @@ from dataclasses import dataclass
 
 from lutgen.numeric import Format, as_int, format_for
 
-__all__ = ["ACCESS", "WORD_BITS", "Field", "Register", "RegisterMap", "counter"]
+__all__ = [
+    "ACCESS",
+    "SET",
+    "WORD_BITS",
+    "WORD_BYTES",
+    "Field",
+    "Register",
+    "RegisterMap",
+    "counter_pair",
+]
 
 ACCESS = ("ro", "rw", "pulse", "w1c")
 WORD_BITS = 32
 WORD_BYTES = WORD_BITS // 8
 COUNTER_ENDS = ("_LOW", "_HIGH")  # of the names of the two words of a counter
+SET = "_set"  # end of the name of what sets a ``w1c`` field
+RESERVED = ("bus", "busy")  # names that the gateware has besides those of fields
 
 
 def _check_name(name: str, what: str, pattern: str) -> None:
@@ -247,8 +258,10 @@ class RegisterMap:
         offsets = [register.offset for register in self.registers]
         if offsets != sorted({*offsets}):
             raise ValueError(f"Offsets of registers must rise, not be {offsets}")
-        names = [register.name for register in self.registers]
-        names += [r.member(field) for r in self.registers for field in r.fields]
+        fields = [(r.member(field), field) for r in self.registers for field in r.fields]
+        names = [*RESERVED, *(register.name for register in self.registers)]
+        names += [name for name, _ in fields]
+        names += [name + SET for name, field in fields if field.access == "w1c"]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"Names in a map must be unique, and {name} is not")
@@ -260,11 +273,24 @@ class RegisterMap:
 
     @property
     def counters(self) -> tuple[str, ...]:
-        """Names of counters of 64 bits, which are two registers each; see `counter`."""
+        """Names of counters of 64 bits, which are two registers each; see `counter_pair`."""
         low, high = COUNTER_ENDS
-        names = {register.name for register in self.registers}
         stems = [r.name.removesuffix(low) for r in self.registers if r.name.endswith(low)]
+        names = {register.name for register in self.registers}
         return tuple(stem for stem in stems if stem + high in names)
+
+    def counter(self, name: str) -> tuple[Register, Register]:
+        """The lower and the upper word of a counter.
+
+        Raises
+        ------
+        ValueError
+            If there is none of that name.
+        """
+        if name not in self.counters:
+            raise ValueError(f"Counter must be one of {', '.join(self.counters)}, not {name!r}")
+        low, high = COUNTER_ENDS
+        return self[name + low], self[name + high]
 
     def __getitem__(self, name: str) -> Register:
         """The register of a name.
@@ -284,7 +310,7 @@ class RegisterMap:
         return next((r for r in self.registers if r.offset == offset), None)
 
 
-def counter(name: str, offset: int, doc: str) -> tuple[Register, Register]:
+def counter_pair(name: str, offset: int, doc: str) -> tuple[Register, Register]:
     """The registers of a counter of 64 bits, low word first."""
     return tuple(  # type: ignore[return-value]
         Register(
