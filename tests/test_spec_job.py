@@ -122,3 +122,39 @@ def test_results_of_another_length():
     with pytest.raises(ValueError, match=r"^") as caught:
         spec.result_of(np.zeros(3))
     assert str(caught.value) == f"Results must be {spec.result_bytes} bytes, not 3"
+
+
+def test_only_the_last_sum_has_to_fit():
+    engine = EngineSpec(codebooks=2, subvec=1, centroids=2, table_bits=2, rows=4, lanes=1)
+    bias = engine.acc.high + 3
+    spec = JobSpec(engine, rows=1, codebooks=2, inputs="indices", results="accumulators")
+    packets = {
+        "activations": spec.index_stream([[1, 1]]),
+        "tables": spec.table_stream([[[0], [-2]], [[0], [-2]]], [bias]),
+    }
+    outcome = EngineModel(engine).run(spec.registers(), packets)
+    assert spec.result_of(outcome.results).tolist() == [[bias - 4]]
+
+
+def test_bits_above_a_result():
+    """They tell nothing that is not known, and are what the design note says."""
+    engine = EngineSpec(codebooks=1, subvec=1, output_bits=9, rows=4, lanes=1, has_map=True)
+    for low, top in ((0, 0x00), (-256, 0xFF)):
+        high = low + 511
+        spec = JobSpec(
+            engine,
+            rows=1,
+            codebooks=1,
+            inputs="indices",
+            low=low,
+            high=high,
+            has_map=True,
+            signed_results=False,
+        )
+        packets = {
+            "activations": spec.index_stream([[0]]),
+            "tables": spec.table_stream(np.zeros((1, 16, 1)), [5], np.full(512, 0x100)),
+        }
+        packet = EngineModel(engine).run(spec.registers(), packets).results
+        assert packet.tolist()[:2] == [0x00, 0x01 | top]
+        assert spec.result_of(packet).tolist() == [[0x100]]

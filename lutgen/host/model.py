@@ -252,7 +252,9 @@ class _Run:
         if job.results == "accumulators":
             return row_bytes(acc, WORD, spec.result)
         wide = Format(62, True)
-        values = np.clip(requantise(acc, job.shift, wide), job.low, job.high)
+        codes = np.clip(requantise(acc, job.shift, wide), job.low, job.high)
+        codes &= (1 << spec.output_bits) - 1
         if job.map:
-            values = self.mapped[values & ((1 << spec.output_bits) - 1)]
+            codes = self.mapped[codes]
+        values = extended(codes, Format(spec.output_bits, job.low < 0))
         return row_bytes(values, spec.output_bytes, spec.result)
