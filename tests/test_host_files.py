@@ -311,3 +311,18 @@ def test_arrays_never_run_code(job):
         np.lib.format.write_array(file, np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(LutgenError, match="is damaged"):
         jobfile.load(path)
+
+
+def test_a_job_that_can_not_be_written_leaves_the_old_one(job, monkeypatch):
+    _, one, path = job
+    before = {each.name: each.read_bytes() for each in path.iterdir()}
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(LutgenError) as caught:
+        jobfile.save(one, path)
+    assert str(caught.value) == f"{path}: can't be written: no space left on device"
+    assert {each.name: each.read_bytes() for each in path.iterdir()} == before
+    assert [each.name for each in path.parent.iterdir()] == ["job"]
