@@ -1,14 +1,23 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 import os
 import secrets
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from lutgen.errors import LutgenError
 
-__all__ = ["check_writable", "reason", "write_bytes", "write_text", "write_with"]
+__all__ = [
+    "check_folder",
+    "check_writable",
+    "reason",
+    "write_bytes",
+    "write_folder",
+    "write_text",
+    "write_with",
+]
 
 
 def reason(error: OSError) -> str:
@@ -85,3 +94,71 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes ``text`` whole, as UTF-8."""
     write_bytes(path, text.encode())
+
+
+def check_folder(path: str | os.PathLike[str], names: Iterable[str], what: str) -> None:
+    """Complains now, before long work, if ``path`` can't become a folder of these files.
+
+    Parameters
+    ----------
+    path : path
+    names : iterable of str
+        The files. A folder that exists may be replaced if it holds just these.
+    what : str
+        What such a folder is, for the complaint, such as ``a job``.
+    """
+    target = Path(path)
+    if target.name in ("", "..", "-"):
+        raise LutgenError(f"{target}: names no new folder; name one")
+    if target.is_dir():
+        if {each.name for each in target.iterdir()} not in (set(), set(names)):
+            raise LutgenError(f"{target}: is a folder, but not {what}; choose another path")
+    elif target.exists() or target.is_symlink():
+        raise LutgenError(f"{target}: is a file; name a folder")
+    if not target.parent.is_dir():
+        raise LutgenError(f"{target}: the folder {target.parent} does not exist; make it first")
+    if not os.access(target.parent, os.W_OK):
+        raise LutgenError(f"{target}: can't be written: permission denied; choose another path")
+
+
+def write_folder(
+    path: str | os.PathLike[str], files: Mapping[str, Callable[[BinaryIO], object]], what: str
+) -> None:
+    """Writes files into a folder beside ``path``, then renames it.
+
+    Parameters
+    ----------
+    path, what
+        See `check_folder`.
+    files : dict of callables
+        What writes each file, by its name.
+
+    Raises
+    ------
+    LutgenError
+        If the folder can't be written, or one is there that holds other files; what was there
+        stays then, and nothing else is left behind.
+    """
+    check_folder(path, files, what)
+    target = Path(path).resolve()
+    part, old = _part(target), _part(target)
+    try:
+        part.mkdir()
+        for name, write in files.items():
+            with (part / name).open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+        if target.exists():
+            target.rename(old)
+        try:
+            part.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+    except OSError as error:
+        raise LutgenError(f"{target}: can't be written: {reason(error)}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

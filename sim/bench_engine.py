@@ -91,16 +91,16 @@ class Bench:
 
     async def network(self, entry: dict[str, Any]) -> dict[str, Any]:
         """A whole network, by compiler and player."""
-        from lutgen.host.jobfile import load_job
+        from lutgen.host.jobfile import load
         from lutgen.host.player import play
 
         arrays = np.load(self.folder / entry["file"], allow_pickle=False)
-        job = load_job(Path(entry["job"]))
+        job = load(Path(entry["job"]))
         played = await play(job, self.transport, arrays["x"], **entry.get("options", {}))
         wrong = []
         if not np.array_equal(played.outputs, arrays["expected"]):
             wrong.append(difference(played.outputs, arrays["expected"]))
-        return {"name": entry["name"], "wrong": wrong, "steps": [s.data() for s in played.steps]}
+        return {"name": entry["name"], "wrong": wrong, "steps": [vars(s) for s in played.steps]}
 
 
 def difference(got: Any, expected: Any) -> str:

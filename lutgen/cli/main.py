@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from lutgen import LutgenError, __version__
 from lutgen.cli import build, demo, doctor, infer, info, prove, sim, train
+from lutgen.cli import compile as compile_
 
 __all__ = ["entry", "main"]
 
@@ -17,6 +18,7 @@ COMMANDS = {
     "train": train,
     "infer": infer,
     "build": build,
+    "compile": compile_,
     "sim": sim,
     "prove": prove,
     "info": info,

@@ -1,1 +1,3 @@
-"""What a processor needs to drive an engine: header, page and driver of its register map."""
+"""What runs on the host: the engine's compiler and its player; header, page and driver of its
+register map.
+"""

@@ -84,6 +84,11 @@ class Fields:
         self._where = where
         self._read: set[str] = set()
 
+    @property
+    def where(self) -> str:
+        """How errors speak of this object."""
+        return self._where
+
     def fail(self, key: str, text: str) -> LutgenError:
         """The error for one field."""
         return LutgenError(f"{self._where}, field {key!r}: {text}")

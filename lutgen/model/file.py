@@ -19,7 +19,7 @@ from lutgen.model.base import NAME, Arrays, Fields, Node
 from lutgen.model.network import Model
 from lutgen.model.nodes import OPS
 
-__all__ = ["FORMAT", "VERSION", "digest", "load", "save"]
+__all__ = ["FORMAT", "VERSION", "digest", "load", "node_from", "save"]
 
 FORMAT = "lutgen-model"
 VERSION = 1
@@ -131,7 +131,7 @@ def _parse(manifest: object, arrays: Arrays) -> Model:
     entries = top.take("nodes")
     if not isinstance(entries, list):
         raise top.fail("nodes", f"must be a list, not {entries!r:.40}")
-    nodes = tuple(_parse_node(entry, i, arrays) for i, entry in enumerate(entries))
+    nodes = tuple(node_from(entry, f"node number {i}", arrays) for i, entry in enumerate(entries))
     provenance = top.take("provenance", {})
     if not isinstance(provenance, dict):
         raise top.fail("provenance", f"must be a JSON object, not {provenance!r:.40}")
@@ -147,8 +147,9 @@ def _parse(manifest: object, arrays: Arrays) -> Model:
     return model
 
 
-def _parse_node(entry: object, number: int, arrays: Arrays) -> Node:
-    unnamed = Fields(entry, f"node number {number}")
+def node_from(entry: object, where: str, arrays: Arrays) -> Node:
+    """Reads a node's entry; takes its arrays out of ``arrays``. ``where`` says which it is."""
+    unnamed = Fields(entry, where)
     name = unnamed.text("name")
     if not NAME.match(name):
         raise unnamed.fail("name", f"must be letters, digits and underscores, not {name!r:.40}")

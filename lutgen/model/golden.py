@@ -14,7 +14,7 @@ from lutgen.numeric import Int64Array
 if TYPE_CHECKING:
     from lutgen.model.network import Model, Prediction
 
-__all__ = ["predict", "run"]
+__all__ = ["compute", "predict", "run"]
 
 CHUNK = 1 << 23  # elements of all nodes' results that are computed at once, 8 bytes each
 
@@ -67,6 +67,14 @@ COMPUTE: dict[type[Node], Callable[[Any, Sequence[Int64Array], Sequence[Wire]], 
 }
 
 
+def compute(node: Node, xs: Sequence[Int64Array], wires: Sequence[Wire]) -> Int64Array:
+    """One node's result, flat ``[batch, elements]``, on what its inputs bring, which come on these
+    wires; an input's elements may be in any shape.
+    """
+    shaped = [x.reshape(len(x), *wire.shape) for x, wire in zip(xs, wires, strict=True)]
+    return COMPUTE[type(node)](node, shaped, wires).reshape(len(xs[0]), -1)
+
+
 def _chunks(model: "Model", samples: int, most: int) -> Iterator[slice]:
     """Parts of so many samples that the results of all nodes together stay small."""
     wires = model.wires().values()
@@ -80,11 +88,7 @@ def _run(model: "Model", q: Int64Array) -> dict[str, Int64Array]:
     results = {"input": q.reshape(len(q), -1)}
     for node in model.nodes:
         sources = [wires[name] for name in node.inputs]
-        xs = [
-            results[name].reshape(len(q), *wire.shape)
-            for name, wire in zip(node.inputs, sources, strict=True)
-        ]
-        results[node.name] = COMPUTE[type(node)](node, xs, sources).reshape(len(q), -1)
+        results[node.name] = compute(node, [results[name] for name in node.inputs], sources)
     return results
 
 

@@ -13,7 +13,7 @@ from lutgen.model.base import NAME, Activation, Node, Shape, Wire
 from lutgen.model.nodes import OPS, Argmax
 from lutgen.numeric import Int64Array, quantise
 
-__all__ = ["Model", "Prediction", "Wire"]
+__all__ = ["Model", "Prediction", "Wire", "quantise_samples"]
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,7 @@ class Model:
         ValueError
             If one sample has another number of elements than the input.
         """
-        data = np.asarray(x)
-        if data.ndim < 1 or data[:1].size != (np.prod(self.shape) if len(data) else 0):
-            raise ValueError(
-                f"Samples must have {int(np.prod(self.shape))} elements, as the model's input, "
-                f"not {'x'.join(map(str, data.shape[1:]))}"
-            )
-        return quantise(data.reshape(len(data), *self.shape), self.input.scale, self.input.format)
+        return quantise_samples(x, self.shape, self.input)
 
     def run(self, q: NDArray[np.integer]) -> dict[str, Int64Array]:
         """Every node's result on input integers ``[batch, *shape]``, by node name; flat, ``[batch,
@@ -145,3 +139,21 @@ class Model:
             changes nothing else.
         """
         return golden.predict(self, x, batch=batch)
+
+
+def quantise_samples(x: ArrayLike, shape: Shape, activation: Activation) -> Int64Array:
+    """Samples in the data set's units to integers ``[batch, *shape]`` of an input of that format.
+
+    Raises
+    ------
+    ValueError
+        If one sample has another number of elements than the shape.
+    """
+    data = np.asarray(x)
+    size = int(np.prod(shape))
+    if data.ndim < 1 or data[:1].size != (size if len(data) else 0):
+        raise ValueError(
+            f"Samples must have {size} elements, as the model's input, "
+            f"not {'x'.join(map(str, data.shape[1:]))}"
+        )
+    return quantise(data.reshape(len(data), *shape), activation.scale, activation.format)

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from lutgen.numeric import Int64Array, as_int, ceil_div
 from lutgen.spec.engine import WORD, ChannelSpec, EngineSpec
 
-__all__ = ["INPUTS", "NOTHING", "RESULTS", "Bytes", "JobSpec"]
+__all__ = ["CHANNELS", "INPUTS", "NOTHING", "RESULTS", "Bytes", "JobSpec"]
 
+CHANNELS = ("activations", "centroids", "tables", "results")  # a_axis, c_axis, t_axis, m_axis
 INPUTS = ("activations", "indices")
 RESULTS = ("outputs", "accumulators", "indices")
 NOTHING = -1  # an index that stands for nothing: a tap outside the image
@@ -165,6 +166,25 @@ class JobSpec:
 
     # What the streams carry.
 
+    @property
+    def packet_bytes(self) -> dict[str, int]:
+        """Bytes of the packet on each stream; 0 for a stream that the job does not use."""
+        engine = self.engine
+        rows = self.rows * self.groups * self.turns
+        given = engine.activation_beats if self.inputs == "activations" else engine.code_beats
+        steps = self.blocks * self.turns * self.groups * engine.codebook_rows
+        table = self.groups * engine.table_rows * engine.table_beats
+        tile = engine.matchers * engine.bias_beats + table
+        tables = self.blocks * self.tiles * tile + self.has_map * engine.map_beats
+        return {
+            "activations": rows * given * engine.activation.beat,
+            "centroids": steps * engine.centroid_beats * engine.centroid.beat
+            if self.inputs == "activations"
+            else 0,
+            "tables": tables * engine.table.beat if self.results != "indices" else 0,
+            "results": self.result_bytes,
+        }
+
     def activation_stream(self, x: ArrayLike) -> Bytes:
         """``a_axis`` of activations ``[rows, up to codebooks * v]``; missing ones are 0."""
         data = np.asarray(x)
@@ -259,12 +279,8 @@ class JobSpec:
                 signed = self.signed_results
         else:
             count, size, turns, signed = engine.outputs, WORD, self.tiles, True
-        values = values_of(data.reshape(self.rows * turns, -1), count, size, signed=signed)
-        if self.results == "outputs":
-            # Lanes are extended by the sign where `low` is negative, which a map knows nothing of.
-            top = 1 << engine.output_bits - 1
-            values &= 2 * top - 1
-            values = (values ^ top) - top if signed else values
+        bits = engine.output_bits if self.results == "outputs" else 8 * size
+        values = values_of(data.reshape(self.rows * turns, -1), count, size, bits, signed=signed)
         parts, start = [], 0
         for rows in self.sizes:
             end = start + rows * turns
@@ -277,7 +293,8 @@ class JobSpec:
 
 def rows_of(values: Int64Array, size: int, channel: ChannelSpec) -> Bytes:
     """Rows ``[row, element]`` of ``size`` bytes an element, each row begun on a beat."""
-    raw = values.astype("<i8").view(np.uint8).reshape(*values.shape, 8)[..., :size]
+    words = np.ascontiguousarray(values, dtype="<i8")
+    raw = words.view(np.uint8).reshape(*values.shape, 8)[..., :size]
     return on_beats(raw.reshape(len(values), -1), channel)
 
 
@@ -301,11 +318,13 @@ def on_beats(raw: Bytes, channel: ChannelSpec) -> Bytes:
     return np.pad(raw, ((0, 0), (0, missing))).reshape(-1)
 
 
-def values_of(raw: Bytes, count: int, size: int, *, signed: bool) -> Int64Array:
-    """The first ``count`` elements of ``size`` bytes in every row of bytes."""
+def values_of(raw: Bytes, count: int, size: int, bits: int, *, signed: bool) -> Int64Array:
+    """The first ``count`` elements of ``size`` bytes in every row of bytes, by their lowest
+    ``bits`` bits.
+    """
     wide = np.zeros((len(raw), count, 8), dtype=np.uint8)
     wide[..., :size] = raw[:, : count * size].reshape(len(raw), count, size)
-    values = wide.view("<i8")[..., 0].astype(np.int64)
+    values = wide.view("<i8")[..., 0].astype(np.int64) & ((1 << bits) - 1)
     if signed:
-        values = (values ^ (1 << 8 * size - 1)) - (1 << 8 * size - 1)
+        values = (values ^ (1 << bits - 1)) - (1 << bits - 1)
     return values

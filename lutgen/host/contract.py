@@ -1,0 +1,121 @@
+"""The contract of an engine: the JSON file beside its Verilog, all that its compiler needs."""
+
+import json
+import os
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from lutgen.errors import LutgenError
+from lutgen.files import reason
+from lutgen.model.base import Fields
+from lutgen.spec.engine import EngineSpec
+
+__all__ = ["FORMAT", "VERSION", "engine_contract", "engine_of", "parameters_of", "read_json"]
+
+FORMAT = "lutgen-engine"
+VERSION = 1
+
+
+def engine_contract(spec: EngineSpec, name: str, **more: Any) -> dict[str, Any]:
+    """What the contract of an engine says: its parameters, and what follows from them.
+
+    Parameters
+    ----------
+    spec : EngineSpec
+    name : str
+        The Verilog module.
+    **more
+        Further fields, such as the versions of tools.
+    """
+    streams = {
+        "a_axis": ("in", spec.activation),
+        "c_axis": ("in", spec.centroid),
+        "t_axis": ("in", spec.table),
+        "m_axis": ("out", spec.result),
+    }
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": name,
+        "parameters": asdict(spec),
+        "streams": {
+            port: {"direction": way, "beat": channel.beat, "bits": channel.bits}
+            for port, (way, channel) in streams.items()
+        },
+        "accumulator_bits": spec.acc.bits,
+        "outputs_per_tile": spec.outputs,
+        "index_rows": spec.index_depth,
+        "encode_interval": spec.encode_interval,
+        "operations_per_cycle": spec.operations,
+        "memory_bits": {**spec.bits, "total": sum(spec.bits.values())},
+        **more,
+    }
+
+
+def engine_of(path: str | os.PathLike[str]) -> EngineSpec:
+    """The engine that a contract describes.
+
+    Raises
+    ------
+    LutgenError
+        One line that names the file, and the field that is wrong.
+    """
+    try:
+        data = read_json(Path(path))
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise LutgenError(
+                "is not the contract of an engine; name the .json that `lutgen build` wrote beside "
+                "the engine's Verilog"
+            )
+        if data.get("version") != VERSION:
+            raise LutgenError(
+                f"field 'version': is {data.get('version')!r:.40}, not {VERSION}; upgrade lutgen "
+                "to read it, or build the engine again"
+            )
+        if "parameters" not in data:
+            raise LutgenError("field 'parameters': is missing; build the engine again")
+        return parameters_of(Fields(data["parameters"], "field 'parameters'"))
+    except LutgenError as error:
+        raise LutgenError(f"{path}: {error}") from error
+
+
+def read_json(path: Path) -> Any:
+    """The data of a JSON file, or None if it is not JSON.
+
+    Raises
+    ------
+    LutgenError
+        If it can't be read; without the file's name, which the caller adds.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LutgenError(f"can't be read: {reason(error)}") from error
+    except (ValueError, RecursionError):
+        return None
+
+
+def parameters_of(data: Fields) -> EngineSpec:
+    """An engine by its parameters, all of which must be there.
+
+    Raises
+    ------
+    LutgenError
+        Where one is missing, of a wrong kind or out of range.
+    """
+    values: dict[str, Any] = {}
+    for field in fields(EngineSpec):
+        value = data.take(field.name)
+        wanted: Any = field.type
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+            kind = {int: "an integer", str: "a string", bool: "true or false"}.get(wanted)
+            raise data.fail(
+                field.name, f"must be {kind or 'an integer or null'}, not {value!r:.40}"
+            )
+        values[field.name] = value
+    data.done()
+    try:
+        return EngineSpec(**values)
+    except ValueError as error:
+        raise LutgenError(f"{data.where}: {error}") from None

@@ -1,0 +1,102 @@
+"""A compiled model: the steps that engine and host take for a batch of samples, in order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lutgen.errors import LutgenError
+from lutgen.host.steps import EngineStep, HostStep
+from lutgen.model.base import Activation, Shape, Wire
+from lutgen.spec.engine import EngineSpec
+
+__all__ = ["EngineStep", "HostStep", "Job", "follow"]
+
+PACKET = 1 << 24  # bytes of a packet that a batch stays below, if nothing is said: DMAs have limits
+BATCH = 256  # samples of a batch at most, if nothing is said
+
+
+def follow(step: HostStep | EngineStep, wires: Mapping[str, Wire], engine: EngineSpec) -> Wire:
+    """Checks a step behind those before it; gives what stands on its result.
+
+    Raises
+    ------
+    LutgenError
+        One line that names the step and the field.
+    """
+    where = f"step {step.gives!r}"
+    if step.gives in wires:
+        raise LutgenError(f"{where}, field 'gives': is used twice")
+    for source in step.inputs:
+        if source not in wires:
+            raise LutgenError(
+                f"{where}, field 'inputs': names {source!r}, which no earlier step gives"
+            )
+    return step.infer([wires[name] for name in step.inputs], engine)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model compiled for an engine.
+
+    Parameters
+    ----------
+    name : str
+        The model's.
+    sha256 : str
+        The model's digest, see `lutgen.model.digest`.
+    engine : EngineSpec
+    shape : tuple of int
+        Shape of one input sample.
+    input : Activation
+        Format of the input.
+    steps : tuple of HostStep or EngineStep
+        Each takes the input or results of earlier ones.
+    output : str
+        The name of the result that is the model's.
+
+    Raises
+    ------
+    LutgenError
+        Where the steps do not suit each other or the engine; the text names the step.
+    """
+
+    name: str
+    sha256: str
+    engine: EngineSpec
+    shape: Shape
+    input: Activation
+    steps: tuple[HostStep | EngineStep, ...]
+    output: str
+
+    def __post_init__(self) -> None:
+        wires = self.wires()
+        if self.output not in wires:
+            raise LutgenError(f"field 'output': names {self.output!r}, which no step gives")
+
+    def wires(self) -> dict[str, Wire]:
+        """What stands on every result, and on ``input``."""
+        wires = {"input": Wire(self.shape, self.input)}
+        for step in self.steps:
+            wires[step.gives] = follow(step, wires, self.engine)
+        return wires
+
+    @property
+    def engine_steps(self) -> tuple[EngineStep, ...]:
+        """The steps that the engine takes."""
+        return tuple(step for step in self.steps if isinstance(step, EngineStep))
+
+    @property
+    def batch(self) -> int:
+        """Samples of a batch where nothing is said: many, as tables come once a batch, while every
+        packet stays below 16 MiB.
+        """
+        batch = BATCH
+        while batch > 1 and not self._small(batch):
+            batch //= 2
+        return batch
+
+    def _small(self, batch: int) -> bool:
+        try:
+            jobs = [step.spec(self.engine, batch) for step in self.engine_steps]
+        except ValueError:  # more rows than a job may have
+            return False
+        return all(max(job.packet_bytes.values()) < PACKET for job in jobs)

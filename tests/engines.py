@@ -1,0 +1,155 @@
+"""Random engines and jobs, and what a job computes, for tests."""
+
+import numpy as np
+
+from lutgen.numeric import Format, requantise
+from lutgen.spec.distance import METRICS
+from lutgen.spec.engine import EngineSpec
+from lutgen.spec.job import NOTHING, JobSpec
+
+
+def random_engine(rng, **given):
+    """A small engine with any parameters; some may be given."""
+    centroids = int(rng.integers(2, 9))
+    codebooks = int(rng.integers(1, 9))
+    output_bits = int(rng.integers(2, 17))
+    beats = {
+        f"{name}_beat": None if rng.random() < 0.5 else 2 ** int(rng.integers(low, 5))
+        for name, low in (("activation", 0), ("centroid", 0), ("table", 0), ("result", 2))
+    }
+    fields = {
+        "codebooks": codebooks,
+        "subvec": int(rng.integers(1, 5)),
+        "centroids": centroids,
+        "metric": str(rng.choice(METRICS)),
+        "activation_bits": int(rng.integers(2, 17)),
+        "table_bits": int(rng.integers(2, 17)),
+        "output_bits": output_bits,
+        "rows": int(rng.integers(3, 9)),
+        "lanes": int(rng.integers(1, 6)),
+        "fan_in": int(rng.integers(1, min(codebooks, 4) + 1)),
+        "matchers": int(rng.integers(1, 4)),
+        "has_map": output_bits <= 8 and rng.random() < 0.5,
+        **beats,
+        **given,
+    }
+    fields.setdefault("index_rows", None if rng.random() < 0.5 else int(rng.integers(3, 40)))
+    fields.setdefault("encoder_centroids", int(rng.integers(1, fields["centroids"] + 1)))
+    fields.setdefault("encoder_dims", int(rng.integers(1, fields["subvec"] + 1)))
+    fields["fan_in"] = min(fields["fan_in"], fields["codebooks"])
+    fields.setdefault("encoders", fields["fan_in"] if rng.random() < 0.5 else 1)
+    return EngineSpec(**fields)
+
+
+def random_job(rng, engine):
+    """A job that engine takes, and its contents: rows, codebooks, table, bias, map."""
+    results = str(rng.choice(["outputs", "accumulators", "indices"]))
+    indices = results != "indices" and rng.random() < 0.4
+    codebooks = int(rng.integers(1, engine.groups * engine.fan_in + 1))
+    outputs = 1 if results == "indices" else int(rng.integers(1, 3 * engine.outputs + 1))
+    rows = int(rng.integers(1, 3 * engine.rows + 1))
+    bits = engine.output_bits
+    signed = bool(rng.random() < 0.5)
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    mapped = results == "outputs" and engine.has_map and rng.random() < 0.6
+    spec = JobSpec(
+        engine,
+        rows=rows,
+        codebooks=codebooks,
+        outputs=outputs,
+        inputs="indices" if indices else "activations",
+        results=results,
+        signed=bool(rng.random() < 0.5),
+        shift=int(rng.integers(0, 8)) if results == "outputs" else 0,
+        low=low if results == "outputs" else 0,
+        high=high if results == "outputs" else 0,
+        has_map=bool(mapped),
+        signed_results=bool(rng.random() < 0.5) if mapped else None,
+        reuse=False if rng.random() < 0.3 else None,
+    )
+    c, v = engine.centroids, engine.subvec
+    if indices:
+        x = rng.integers(0, c, (rows, codebooks))
+        x[rng.random(x.shape) < 0.2] = NOTHING
+        books = None
+    else:
+        span = 1 << engine.activation_bits
+        base = span // 2 if spec.signed else 0
+        x = rng.integers(0, span, (rows, codebooks * v)) - base
+        books = rng.integers(0, span, (codebooks, c, v)) - base
+    grid = engine.grid
+    table = rng.integers(grid.low, grid.high + 1, (codebooks, c, outputs))
+    reach = grid.high * codebooks
+    bias = rng.integers(-reach, reach + 1, outputs)
+    base = (1 << bits - 1) if spec.signed_results else 0
+    entries = rng.integers(0, 1 << bits, 1 << bits) - base if mapped else np.zeros(0, int)
+    return spec, x, books, table, bias, entries
+
+
+def packets_of(job):
+    """What is sent for a job of `random_job`."""
+    spec, x, books, table, bias, entries = job
+    if books is None:
+        packets = {"activations": spec.index_stream(x)}
+    else:
+        packets = {
+            "activations": spec.activation_stream(x),
+            "centroids": spec.centroid_stream(books),
+        }
+    if spec.results != "indices":
+        packets["tables"] = spec.table_stream(table, bias, entries)
+    return packets
+
+
+def expected(job):
+    """What it computes, in plain words."""
+    spec, x, books, table, bias, entries = job
+    engine = spec.engine
+    if books is not None:
+        cut = x.reshape(len(x), spec.codebooks, engine.subvec)
+        x = engine.encoder.compute(cut, books)
+    if spec.results == "indices":
+        return x
+    acc = np.tile(bias, (len(x), 1))
+    for row, indices in enumerate(x):
+        for g, index in enumerate(indices):
+            if index != NOTHING:
+                acc[row] += table[g, index]
+    if spec.results == "accumulators":
+        return acc
+    signed = spec.low < 0
+    result = requantise(acc, spec.shift, Format(engine.output_bits, signed))
+    return entries[result & ((1 << engine.output_bits) - 1)] if spec.has_map else result
+
+
+def engine_for(model, rng=None, **given):
+    """An engine that every lookup layer of a model fits."""
+    from lutgen.host.fit import accumulator, lookups
+    from lutgen.model import LutLayer
+
+    rng = rng or np.random.default_rng(0)
+    wires = model.wires()
+    layers = [node for node in model.nodes if isinstance(node, LutLayer)]
+    sources = [wires[node.inputs[0]] for node in layers]
+    values = [layer.grid.decode(layer.table) for layer in layers]
+    reach = max((int(np.abs(v).max()) for v in values), default=1)
+    books = [layer for layer in layers if layer.codebooks is not None]
+    fields = {
+        "codebooks": max(map(lookups, layers), default=1) + int(rng.integers(0, 3)),
+        "subvec": max((n.subvec for n in books), default=1) + int(rng.integers(0, 2)),
+        "centroids": max((n.centroids for n in layers), default=2) + int(rng.integers(0, 2)),
+        "activation_bits": max((wire.activation.bits for wire in sources), default=2),
+        "output_bits": max((n.output.bits for n in layers if n.output), default=2),
+        "table_bits": min(16, max(2, reach.bit_length() + 1)),
+        "rows": int(rng.integers(3, 30)),
+        "lanes": int(rng.integers(1, 9)),
+        "fan_in": int(rng.integers(1, 5)),
+        "metric": next((n.metric for n in books if n.subvec > 1), "l1"),
+    }
+    fields["has_map"] = fields["output_bits"] <= 8 and bool(rng.random() < 0.7)
+    engine = random_engine(rng, **{**fields, **given})
+    need = max((accumulator(n, w).bits for n, w in zip(layers, sources, strict=True)), default=1)
+    while engine.acc.bits < need:
+        fields["codebooks"] *= 2
+        engine = random_engine(rng, **{**fields, **given})
+    return engine
