@@ -16,7 +16,7 @@ from lutgen.spec.job import Bytes
 __all__ = ["SimTransport", "beats_of"]
 
 CHANNELS = {"activations": "a_axis", "centroids": "c_axis", "tables": "t_axis"}
-PATIENCE_NS = 50_000_000  # until a job counts as stuck; the longest here take a tenth of it
+PATIENCE_NS = 1_000_000  # until a job counts as stuck; the longest here take a tenth of it
 
 
 class LiteBus(AxiLiteBus):

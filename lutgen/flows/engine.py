@@ -34,8 +34,8 @@ class Product:
     job : JobSpec
     packets : mapping of str to uint8 arrays
         ``activations``, ``centroids``, ``tables``: those that the job has.
-    expected : uint8 array
-        The result packet.
+    expected : int16 array
+        The bytes of the result packet; -1 where they may be anything.
     errors : tuple of str
         Errors that it must end with; results are not compared then.
     options : mapping
@@ -46,7 +46,7 @@ class Product:
     name: str
     job: JobSpec
     packets: Mapping[str, Bytes]
-    expected: Bytes
+    expected: NDArray[np.int16]
     errors: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -153,16 +153,14 @@ def product(
     return Product(name, job, packets, output_packet(job, results), **more)
 
 
-def index_packet(job: JobSpec, found: NDArray[np.int64]) -> Bytes:
-    """The result packet of rows of indices; those past the last are whatever encoders make of
-    zeros, which is 0 as all centroids are the same.
-    """
+def index_packet(job: JobSpec, found: NDArray[np.int64]) -> NDArray[np.int16]:
+    """The result packet of rows of indices; -1 in bytes behind them, which may be anything."""
     engine, parts, start = job.engine, [], 0
     size = engine.index_beats * engine.result.beat
     for rows in job.sizes:
         for group in range(job.groups):
             columns = found[start : start + rows, group * engine.fan_in :][:, : engine.fan_in]
-            row = np.zeros((rows, size), dtype=np.uint8)
+            row = np.full((rows, size), -1, dtype=np.int16)
             for f in range(columns.shape[1]):
                 for byte in range(engine.code_bytes):
                     row[:, f * engine.code_bytes + byte] = columns[:, f] >> 8 * byte & 255
@@ -171,8 +169,10 @@ def index_packet(job: JobSpec, found: NDArray[np.int64]) -> Bytes:
     return np.concatenate(parts)
 
 
-def output_packet(job: JobSpec, results: NDArray[np.int64]) -> Bytes:
-    """The result packet of outputs or accumulators ``[rows, tiles * outputs]``."""
+def output_packet(job: JobSpec, results: NDArray[np.int64]) -> NDArray[np.int16]:
+    """The result packet of outputs or accumulators ``[rows, tiles * outputs]``; -1 in bytes behind
+    a row's last lane, which may be anything.
+    """
     engine, parts, start = job.engine, [], 0
     raw = job.results == "accumulators"
     size = 4 if raw else engine.output_bytes
@@ -181,7 +181,7 @@ def output_packet(job: JobSpec, results: NDArray[np.int64]) -> Bytes:
         for tile in range(job.tiles):
             first = tile * engine.outputs
             block = results[start : start + rows, first : first + engine.outputs]
-            row = np.zeros((rows, beats * engine.result.beat), dtype=np.uint8)
+            row = np.full((rows, beats * engine.result.beat), -1, dtype=np.int16)
             for byte in range(size):
                 row[:, byte : engine.outputs * size : size] = block >> 8 * byte & 255
             parts.append(row.reshape(-1))
