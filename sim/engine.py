@@ -1,5 +1,6 @@
 """The way to a simulated engine: AXI4-Lite and four AXI4-Streams of cocotbext-axi."""
 
+import logging
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,8 @@ from lutgen.spec.job import Bytes
 __all__ = ["SimTransport", "beats_of"]
 
 CHANNELS = {"activations": "a_axis", "centroids": "c_axis", "tables": "t_axis"}
-PATIENCE_NS = 1_000_000  # until a job counts as stuck; the longest here take a tenth of it
+LINGER = 1000  # cycles that a packet may last longer than the results
+PATIENCE_NS = 50_000_000  # until a job counts as stuck; the longest here take a tenth of it
 
 
 class LiteBus(AxiLiteBus):
@@ -58,6 +60,7 @@ class SimTransport:
             "tables": spec.table.beat,
         }
         for port in (*self.sources.values(), self.sink):
+            port.driver.log.setLevel(logging.ERROR)  # it prints every packet that is cancelled
             port.start_gaps(gaps, random.Random(rng.getrandbits(64)))
         if gaps:
             reader, writer = self.lite.read_if, self.lite.write_if
@@ -98,13 +101,17 @@ class SimTransport:
         size = self.spec.result.beat
         raw = b"".join(beat.to_bytes(size, "little") for beat in frame)
         edge = RisingEdge(self.clock)
-        for source in self.sources.values():
-            while not source.driver.idle():
+        for key, source in self.sources.items():
+            for _ in range(LINGER):
+                if source.driver.idle():
+                    break
                 await edge
+            else:
+                raise TimeoutError(f"the packet of {key} has not been taken")
         return np.frombuffer(raw, dtype=np.uint8).copy()
 
     async def cancel(self) -> None:
-        """Forgets what is queued."""
+        """Forgets what is queued, and the packet that has begun, as a reset of a DMA does."""
         for source in self.sources.values():
             source.drop()
-        self.sink.drop()
+            source.driver.assert_reset()

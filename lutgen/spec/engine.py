@@ -87,6 +87,8 @@ class EngineSpec:
     activation_beat, centroid_beat, table_beat, result_beat : int or None
         Bytes of the streams' beats. None for the least that keeps the matchers busy; 4 for
         centroids.
+    ping_pong : bool
+        Whether tables and codebooks have two halves, of which one loads while the other is in use.
     two_clocks : bool
         Whether encoders, activations and centroids have a clock of their own.
     has_map : bool
@@ -114,6 +116,7 @@ class EngineSpec:
     centroid_beat: int | None = None
     table_beat: int | None = None
     result_beat: int | None = None
+    ping_pong: bool = True
     two_clocks: bool = False
     has_map: bool = False
 
@@ -192,6 +195,11 @@ class EngineSpec:
         return format_acc_format(self.groups * self.fan_in, self.grid)
 
     @property
+    def halves(self) -> int:
+        """Table tiles, and codebooks, that are held at once."""
+        return 2 if self.ping_pong else 1
+
+    @property
     def groups(self) -> int:
         """The most groups of one row: codebooks over fan-in."""
         return ceil_div(self.codebooks, self.fan_in)
@@ -203,8 +211,8 @@ class EngineSpec:
 
     @property
     def bank(self) -> BankSpec:
-        """One LUT bank, both halves: the upper bit of the address is the half."""
-        return BankSpec(2 << self.index_bits, self.lanes, self.grid, "ram")
+        """One LUT bank, all halves: the upper bit of the address is the half."""
+        return BankSpec(self.halves << self.index_bits, self.lanes, self.grid, "ram")
 
     @property
     def tree(self) -> TreeSpec:
@@ -390,8 +398,8 @@ class EngineSpec:
         acc = self.outputs * self.acc.bits
         return {
             "table": self.matchers * self.fan_in * self.bank.bits,
-            "codebook": 2 * self.codebook_rows * self.encoder.row_bits,
-            "bias": 2 * acc,
+            "codebook": self.halves * self.codebook_rows * self.encoder.row_bits,
+            "bias": self.halves * acc,
             "scratchpad": self.rows * acc,
             "results": self.result_depth * acc,
             "index_buffer": self.index_depth * self.fan_in * self.code_bits,

@@ -10,6 +10,7 @@ from lutgen.gateware.engine.channel import Channel, packet_layout
 from lutgen.gateware.engine.walk import Walk
 from lutgen.gateware.fifo import Fifo, Pushes
 from lutgen.gateware.memory import LoadPort
+from lutgen.gateware.engine.tables import room
 from lutgen.gateware.pingpong import PingPong
 from lutgen.gateware.stream import Register
 from lutgen.gateware.tree import delay, position_bits
@@ -46,6 +47,11 @@ def extended(raw, spec: EngineSpec, is_signed):
     count = len(raw) // size
     elements = [raw.word_select(k, size)[:bits] for k in range(count)]
     return [Cat(element, element[-1] & is_signed).as_signed() for element in elements]
+
+
+def at_half(spec: EngineSpec, half, row, rows: int):
+    """The place of a row of a codebook in its memory."""
+    return Mux(half, row + rows, row) if spec.ping_pong else row
 
 
 class RowFeed(wiring.Component):
@@ -151,7 +157,7 @@ class CodebookLoader(wiring.Component):
                 "space": In(1),
                 "half": In(1),
                 "filled": Out(1),
-                "load": Out(LoadPort(2 * self.rows, spec.encoder.row_bits)),
+                "load": Out(LoadPort(spec.halves * self.rows, spec.encoder.row_bits)),
                 "encoder": Out(position_bits(spec.encoders)),
             }
         )
@@ -181,7 +187,7 @@ class CodebookLoader(wiring.Component):
         row = Signal(range(self.rows), name="row")
         with m.If(moves & walk.ends["beat"]):
             m.d.sync += [
-                self.load.addr.eq(Mux(self.half, row + self.rows, row)),
+                self.load.addr.eq(at_half(spec, self.half, row, self.rows)),
                 self.encoder.eq(walk.at["encoder"]),
             ]
         offset = walk.at["round"] * spec.encoder.interval
@@ -230,7 +236,7 @@ class EncoderArray(wiring.Component):
                 "full": In(1),
                 "half": In(1),
                 "release": Out(1),
-                "load": In(LoadPort(2 * self.rows, spec.encoder.row_bits)),
+                "load": In(LoadPort(spec.halves * self.rows, spec.encoder.row_bits)),
                 "encoder": In(position_bits(spec.encoders)),
                 "o": Out(Pushes(data.ArrayLayout(spec.code_bits, spec.fan_in))),
             }
@@ -250,7 +256,7 @@ class EncoderArray(wiring.Component):
                 ("round", spec.rounds, spec.rounds - 1),
             ],
         )
-        row = Signal(range(2 * self.rows), name="codebook_row")
+        row = Signal(range(spec.halves * self.rows), name="codebook_row")
         place = Signal(range(self.rows), name="place")
         with m.If(steps):
             m.d.sync += [within.eq(~walk.final), place.eq(Mux(walk.final, 0, place + 1))]
@@ -261,14 +267,14 @@ class EncoderArray(wiring.Component):
             self.i.ready.eq((steps & walk.final) | passes),
             self.release.eq(steps & walk.final & self.i.p.last),
             self.o.reserve.eq(begins | passes),
-            row.eq(Mux(self.half, place + self.rows, place)),
+            row.eq(at_half(spec, self.half, place, self.rows)),
         ]
         size = spec.subvec
         elements = extended(self.i.p.data[: 8 * spec.activation_row], spec, self.job.signed)
         vectors = [Cat(elements[f * size : (f + 1) * size]) for f in range(spec.fan_in)]
         indices = []
         for e in range(spec.encoders):
-            unit = CentroidEncoder(encoder, 2 * self.rows, None, both=True)
+            unit = CentroidEncoder(encoder, spec.halves * self.rows, None, both=True)
             m.submodules[f"encoder_{e}"] = unit
             x = Signal(unit.x.shape(), name=f"x_{e}")
             with m.Switch(walk.at["round"]):
@@ -403,7 +409,7 @@ class Encode(wiring.Component):
             feed.job.eq(self.job),
             loader.job.eq(self.job),
             array.job.eq(self.job),
-            loader.space.eq(halves.space),
+            loader.space.eq(room(m, spec, halves)),
             loader.half.eq(halves.fill),
             halves.filled.eq(loader.filled),
             array.full.eq(halves.full),

@@ -13,7 +13,7 @@ from lutgen.gateware.engine.encode import Encode
 from lutgen.gateware.engine.indices import IndexRing
 from lutgen.gateware.engine.match import CAUSES, Matcher, Sequencer
 from lutgen.gateware.engine.results import ACCUMULATORS, INDICES, Results
-from lutgen.gateware.engine.tables import TableLoader
+from lutgen.gateware.engine.tables import TableLoader, room
 from lutgen.gateware.pingpong import PingPong
 from lutgen.gateware.registers import RegisterFile
 from lutgen.spec.crossing import CrossingSpec
@@ -196,7 +196,7 @@ class Engine(wiring.Component):
             channel.active.eq(control.run & matches),
             channel.stop.eq(control.stop),
             channel.final.eq(loader.final),
-            loader.space.eq(halves.space),
+            loader.space.eq(room(m, spec, halves, spec.tree.latency)),
             loader.half.eq(halves.fill),
             halves.filled.eq(loader.filled),
             halves.release.eq(sequencer.release),

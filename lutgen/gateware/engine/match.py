@@ -191,7 +191,7 @@ class Matcher(wiring.Component):
         width = spec.lanes * spec.acc.bits
         m.submodules.scratchpad = scratchpad = Buffer(spec.rows, width)
         m.submodules.bias = bias = SlicedMemory(
-            2,
+            spec.halves,
             spec.table.bits,
             kept_bits(8 * spec.bias_row, spec.table.bits, 8 * WORD, spec.acc.bits),
         )

@@ -6,10 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from lutgen.gateware.engine.walk import Walk
 from lutgen.gateware.memory import Buffer
-from lutgen.gateware.tree import position_bits
+from lutgen.gateware.pingpong import PingPong
+from lutgen.gateware.tree import delay, position_bits
 from lutgen.spec.engine import EngineSpec
 
-__all__ = ["SlicedMemory", "TableLoader", "kept_bits", "table_job", "table_write"]
+__all__ = ["SlicedMemory", "TableLoader", "kept_bits", "room", "table_job", "table_write"]
 
 SIZE = 1 << 16  # blocks and tiles of a job, at most
 
@@ -54,6 +55,18 @@ def kept_bits(total: int, beat: int, field: int, used: int) -> list[list[int]]:
     ]
 
 
+def room(m, spec: EngineSpec, halves: PingPong, drain: int = 0):
+    """Whether the next half may be filled: where there is one in truth, only when it is not in use
+    any more.
+    """
+    if spec.ping_pong:
+        return halves.space
+    used = [halves.full]
+    for number in range(1, drain + 2):
+        used.append(delay(m, None, used[-1], 1, name=f"used_{number}"))
+    return halves.space & ~Cat(used).any()
+
+
 class SlicedMemory(wiring.Component):
     """A memory of wide rows that is written beat by beat, a slice each; none waits in registers
     for the rest of its row.
@@ -61,7 +74,7 @@ class SlicedMemory(wiring.Component):
     Parameters
     ----------
     depth : int
-        Rows, at least two.
+        Rows.
     beat : int
         Bits of a beat.
     slices : list of list of int
