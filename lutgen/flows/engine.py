@@ -283,7 +283,7 @@ def _entry(entry: Product | Whole, number: int, folder: Path) -> dict[str, Any]:
             "job": str(entry.folder.resolve()),
             "options": dict(entry.options),
         }
-    np.savez(folder / file, expected=entry.expected, **entry.packets)
+    np.savez(folder / file, expected=entry.expected, **dict(entry.packets))  # type: ignore[arg-type]
     return {
         "name": entry.name,
         "file": file,

@@ -11,13 +11,14 @@ import threading
 from collections.abc import Mapping
 
 from amaranth.back import verilog
-from amaranth.hdl import ClockSignal, Instance
+from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Signal
+from amaranth.lib import wiring
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lutgen import resources
 from lutgen.spec.target import FORMS, Form
 
-__all__ = ["VerilogPlatform", "convert"]
+__all__ = ["Shared", "VerilogPlatform", "convert"]
 
 # yosys takes time quadratic in the statements of one initial block.
 BLOCK_ROWS = 32
@@ -40,11 +41,24 @@ class VerilogPlatform:
         self.prefix = prefix
         self._forms = forms or {}
         self.modules: list[str] = []
+        self._shared: dict[object, str] = {}
         self._templates = Environment(
             loader=FileSystemLoader(resources.rtl_templates()),
             undefined=StrictUndefined,
             keep_trailing_newline=True,
         )
+
+    def shared(self, make, key) -> str:
+        """The name of the module that is what ``make`` makes, written for the first of its
+        ``key``.
+        """
+        if key not in self._shared:
+            self._shared[key] = f"{self.prefix}_part_{len(self._shared)}"
+            text = verilog.convert(
+                make(), name=self._shared[key], platform=self, strip_internal_attrs=True
+            )
+            self.modules.append(text)
+        return self._shared[key]
 
     def store(self, store):
         """The instance that stands for a `lutgen.gateware.memory.Store` of more than one row."""
@@ -83,6 +97,47 @@ class VerilogPlatform:
         if fields["two_clocks"]:
             ports["i_load_clk"] = ClockSignal(store.load_domain)
         return Instance(name, **ports)
+
+
+class Shared(wiring.Component):
+    """A component that is written to the Verilog once, however many of it there are.
+
+    Parameters
+    ----------
+    signature : Signature
+        Of the component: plain signals.
+    make : callable() -> Component
+        Its clock domain is ``sync``, with a reset.
+    key : hashable
+        Components with the same key are the same.
+
+    Members
+    -------
+    Those of the signature.
+    """
+
+    def __init__(self, signature, make, key):
+        self.make = make
+        self.key = key
+        super().__init__(signature)
+
+    def elaborate(self, platform):
+        if platform is None or not hasattr(platform, "shared"):
+            m = Module()
+            m.submodules.part = part = self.make()
+            wiring.connect(m, wiring.flipped(self), part)
+            return m
+        ports = {}
+        for name, member in self.signature.members.items():
+            value = getattr(self, name)
+            value = value if isinstance(value, Signal) else value.as_value()
+            ports[f"{'o' if member.flow is wiring.Out else 'i'}_{name}"] = value
+        return Instance(
+            platform.shared(self.make, self.key),
+            i_clk=ClockSignal(),
+            i_rst=ResetSignal(),
+            **ports,
+        )
 
 
 def convert(component, name: str, forms: Mapping[tuple[str, int, int], Form] | None = None) -> str:

@@ -1,6 +1,6 @@
 """The LUT-stationary engine: one parameter object for its gateware, its compiler and its driver."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lutgen.numeric import Format, Grid, as_int, ceil_div, clog2
 from lutgen.spec.encoder import EncoderSpec
@@ -213,6 +213,21 @@ class EngineSpec:
     def bank(self) -> BankSpec:
         """One LUT bank, all halves: the upper bit of the address is the half."""
         return BankSpec(self.halves << self.index_bits, self.lanes, self.grid, "ram")
+
+    @property
+    def slice(self) -> "EngineSpec":
+        """A part of a matcher that is the same as the others: as few lanes as whole beats of tables
+        and biases make up.
+        """
+        bits = self.table.bits
+        fit = (
+            lanes
+            for lanes in range(1, self.lanes)
+            if self.lanes % lanes == 0
+            and lanes * self.table_bits % bits == 0
+            and lanes * 8 * WORD % bits == 0
+        )
+        return replace(self, lanes=next(fit, self.lanes), matchers=1, table_beat=self.table.beat)
 
     @property
     def tree(self) -> TreeSpec:

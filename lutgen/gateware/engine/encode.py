@@ -4,13 +4,12 @@ from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from lutgen.gateware.distance import element_shape
 from lutgen.gateware.encoder import CentroidEncoder
 from lutgen.gateware.engine.channel import Channel, packet_layout
+from lutgen.gateware.engine.tables import room
 from lutgen.gateware.engine.walk import Walk
 from lutgen.gateware.fifo import Fifo, Pushes
 from lutgen.gateware.memory import LoadPort
-from lutgen.gateware.engine.tables import room
 from lutgen.gateware.pingpong import PingPong
 from lutgen.gateware.stream import Register
 from lutgen.gateware.tree import delay, position_bits

@@ -1,7 +1,16 @@
 """The LUT-stationary engine: registers, four streams, an interrupt. See design note 0005."""
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, ResetInserter
-from amaranth.hdl import ResetSignal, Signal
+from amaranth.hdl import (
+    Cat,
+    ClockDomain,
+    ClockSignal,
+    DomainRenamer,
+    Module,
+    Mux,
+    ResetInserter,
+    ResetSignal,
+    Signal,
+)
 from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer, ResetSynchronizer
 from amaranth.lib.wiring import In, Out, connect
@@ -11,11 +20,12 @@ from lutgen.gateware.engine.channel import Channel
 from lutgen.gateware.engine.control import JobControl
 from lutgen.gateware.engine.encode import Encode
 from lutgen.gateware.engine.indices import IndexRing
-from lutgen.gateware.engine.match import CAUSES, Matcher, Sequencer
-from lutgen.gateware.engine.results import ACCUMULATORS, INDICES, Results
+from lutgen.gateware.engine.match import CAUSES, Matcher, Sequencer, matcher_signature
+from lutgen.gateware.engine.results import INDICES, Results
 from lutgen.gateware.engine.tables import TableLoader, room
 from lutgen.gateware.pingpong import PingPong
 from lutgen.gateware.registers import RegisterFile
+from lutgen.gateware.verilog import Shared
 from lutgen.spec.crossing import CrossingSpec
 from lutgen.spec.engine import EngineSpec
 from lutgen.spec.engine_registers import COUNTERS, ERRORS, engine_registers
@@ -223,21 +233,13 @@ class Engine(wiring.Component):
             results.entry.eq(loader.write.entry),
             results.code.eq(loader.write.data),
         ]
+        done = []
         for number in range(spec.matchers):
-            m.submodules[f"matcher_{number}"] = matcher = Matcher(spec)
-            m.d.comb += [
-                matcher.steps.eq(sequencer.steps),
-                matcher.step.eq(sequencer.step),
-                matcher.indices.eq(ring.o),
-                matcher.write.eq(loader.write),
-                matcher.mine.eq(loader.write.matcher == number),
-            ]
-            m.d.comb += [
-                results.i[number * spec.lanes + lane].eq(matcher.o[lane])
-                for lane in range(spec.lanes)
-            ]
-            if not number:
-                m.d.comb += results.push.eq(matcher.o_valid)
+            done += self._matcher(m, number, sequencer, ring, loader.write)
+        m.d.comb += [
+            results.push.eq(done[0].o_valid),
+            results.i.as_value().eq(Cat(part.o.as_value() for part in done)),
+        ]
         table_ended = channel.finished | gives_indices | control.forced
         m.d.comb += [
             ended.eq(encode["finished"] & table_ended),
@@ -254,6 +256,34 @@ class Engine(wiring.Component):
         m.d.comb += control.fault.eq(faults.any())
         self._errors(m, registers, control, faults)
         self._count(m, registers, control, sequencer)
+
+    def _matcher(self, m, number, sequencer, ring, write):
+        """A matcher, in slices that are all alike."""
+        spec, part = self.spec, self.spec.slice
+        slices = []
+        for place in range(spec.lanes // part.lanes):
+            matcher = Shared(matcher_signature(part), lambda: Matcher(part), ("matcher", part))
+            m.submodules[f"matcher_{number}_{place}"] = matcher
+            first_bias, first_row = place * part.bias_beats, place * part.table_beats
+            bias_beat, row_beat = write.beat - first_bias, write.beat - first_row
+            mine = Mux(
+                write.is_bias,
+                (bias_beat >= 0) & (bias_beat < part.bias_beats),
+                (row_beat >= 0) & (row_beat < part.table_beats),
+            )
+            for field in write.shape().members:
+                if field in ("beat", "matcher"):
+                    continue
+                m.d.comb += matcher.write[field].eq(write[field])
+            m.d.comb += [
+                matcher.write.beat.eq(Mux(write.is_bias, bias_beat, row_beat)),
+                matcher.mine.eq(mine & (write.matcher == number)),
+                matcher.steps.eq(sequencer.steps),
+                matcher.step.eq(sequencer.step),
+                matcher.indices.eq(ring.o),
+            ]
+            slices.append(matcher)
+        return slices
 
     def _jobs(self, m, registers, table, match, result):
         """What each part has to know of the job."""

@@ -11,7 +11,7 @@ from lutgen.gateware.memory import Buffer
 from lutgen.gateware.tree import delay, position_bits
 from lutgen.spec.engine import LEAST_PASS, WORD, EngineSpec
 
-__all__ = ["CAUSES", "Matcher", "Sequencer", "match_job", "step_layout"]
+__all__ = ["CAUSES", "Matcher", "Sequencer", "match_job", "matcher_signature", "step_layout"]
 
 SIZE = 1 << 16  # blocks and tiles of a job, at most
 CAUSES = ("table", "index", "result", "pass")  # what a step may have to wait for, as it is asked
@@ -141,6 +141,21 @@ class Sequencer(wiring.Component):
         return m
 
 
+def matcher_signature(spec: EngineSpec) -> wiring.Signature:
+    """Of a `Matcher`."""
+    return wiring.Signature(
+        {
+            "steps": In(1),
+            "step": In(step_layout(spec)),
+            "indices": In(data.ArrayLayout(spec.code_bits, spec.fan_in)),
+            "write": In(table_write(spec)),
+            "mine": In(1),
+            "o_valid": Out(1),
+            "o": Out(data.ArrayLayout(signed(spec.acc.bits), spec.lanes)),
+        }
+    )
+
+
 class Matcher(wiring.Component):
     """LUT banks, accumulator trees and a scratchpad; it never stops.
 
@@ -164,17 +179,7 @@ class Matcher(wiring.Component):
 
     def __init__(self, spec: EngineSpec):
         self.spec = spec
-        super().__init__(
-            {
-                "steps": In(1),
-                "step": In(step_layout(spec)),
-                "indices": In(data.ArrayLayout(spec.code_bits, spec.fan_in)),
-                "write": In(table_write(spec)),
-                "mine": In(1),
-                "o_valid": Out(1),
-                "o": Out(data.ArrayLayout(signed(spec.acc.bits), spec.lanes)),
-            }
-        )
+        super().__init__(matcher_signature(spec))
 
     def elaborate(self, platform):
         m = Module()

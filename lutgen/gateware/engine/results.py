@@ -1,4 +1,4 @@
-"""The way out: rows of accumulators wait in a queue, leave beat by beat, and are requantised there."""
+"""The way out: rows of accumulators wait in a queue and leave beat by beat, requantised there."""
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import data, stream, wiring
@@ -206,9 +206,9 @@ class Serialiser(wiring.Component):
         """The accumulators of a beat, one cycle later: those that are requantised, and words."""
         spec = self.spec
         count, ratio = spec.result_elements, spec.result_elements // spec.result_words
-        row = [self.row[k] for k in range(spec.outputs)]
-        row += [Const(0, signed(spec.acc.bits))] * (spec.result_beats * count - spec.outputs)
-        groups = Array(Cat(row[k * count : (k + 1) * count]) for k in range(spec.result_beats))
+        row, size = self.row.as_value(), count * spec.acc.bits
+        # Short of a whole group, the last one ends in zeros.
+        groups = Array(row[k * size : (k + 1) * size] for k in range(spec.result_beats))
         part = Signal(clog2(ratio), name="part", reset_less=True)
         picked = Signal(
             data.ArrayLayout(signed(spec.acc.bits), count), name="picked", reset_less=True
@@ -224,7 +224,6 @@ class Serialiser(wiring.Component):
     def _requantise(self, m, acc, number):
         """The code of a result, `latency` - 1 cycles later."""
         spec, job = self.spec, self.job
-        width = spec.acc.bits + 2
         biased = Signal(signed(33), name=f"biased_{number}", reset_less=True)
         half = ((Const(1, 1) << job.shift) >> 1)[:32]
         m.d.sync += biased.eq(acc + half)
