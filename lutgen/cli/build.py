@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lutgen.cli import common, solving
+from lutgen.cli import common, engine, solving
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable, write_text
 
@@ -14,27 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["add", "run"]
 
-LAYER_OPTIONS = {
-    "codebooks": "--codebooks",
-    "subvec": "--subvec",
-    "centroids": "--centroids",
-    "metric": "--metric",
-    "table_bits": "--table-bits",
-    "activation_bits": "--activation-bits",
-    "outputs": "--outputs",
-    "shift": "--shift",
-    "output_bits": "--output-bits",
-    "signed": "--signed",
-}
-
 
 def add(subparsers: Any) -> None:
     """Adds the command."""
     parser = subparsers.add_parser(
         "build",
         help="generate the Verilog of a core",
-        description="Generates the core of a model; or, without a model, a core of one lookup "
-        "layer whose tables are loaded by stream. Writes OUT.v and, beside it, OUT.json.",
+        description="Generates the core of a model; or, without a model, the LUT-stationary "
+        "engine, for networks of any size. Writes OUT.v and, beside it, OUT.json; of an engine "
+        "OUT.h and OUT.md with its registers too.",
         allow_abbrev=False,
     )
     parser.add_argument("model", nargs="?", metavar="MODEL.lut")
@@ -55,29 +43,19 @@ def add(subparsers: Any) -> None:
     group.add_argument(
         "--seed", type=common.integer(0), metavar="N", help="of random samples and stalls (0)"
     )
-    group = parser.add_argument_group("a core without a model")
-    one = common.integer(1)
-    group.add_argument("--codebooks", type=one, metavar="N", help="sub-vectors of an input row")
-    group.add_argument("--subvec", type=one, metavar="N", help="inputs that share one index")
-    group.add_argument("--centroids", type=one, metavar="N", help="entries of a codebook (16)")
-    group.add_argument("--metric", help="l1 (default), l2, chebyshev, digit")
-    group.add_argument("--table-bits", type=one, metavar="N", help="bits of a table entry (8)")
-    group.add_argument("--activation-bits", type=one, metavar="N", help="bits of an input (8)")
-    group.add_argument("--signed", action="store_const", const=True, help="inputs are signed")
-    group.add_argument("--outputs", type=one, metavar="N", help="outputs of the layer (16)")
-    group.add_argument("--shift", type=common.integer(0), metavar="N", help="right shift (0)")
-    group.add_argument(
-        "--output-bits", type=one, metavar="N", help="bits of an output (default: accumulators)"
-    )
+    engine.add(parser)
     common.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Builds, writes, prints a table of the stages."""
+    if args.model is None:
+        refuse(args)
+        return engine.run(args)
     target: Path = args.output
     if target.suffix == ".json":
         raise LutgenError(f"{target}: the contract goes there; name the Verilog file *.v")
-    inputs = [] if args.model is None else [args.model]
+    inputs = [args.model]
     check_writable(target, inputs=inputs)
     check_writable(target.with_suffix(".json"), inputs=inputs)
     bench = target.with_name(f"{target.stem}_tb.v")
@@ -113,8 +91,6 @@ def run(args: argparse.Namespace) -> int:
 def check_bench(args: argparse.Namespace, bench: Path, inputs: list[str]) -> None:
     """Complains of options for a test bench that is not to be written, or can't be."""
     if args.testbench is not None:
-        if args.model is None and args.data is not None:
-            raise LutgenError("argument --data: goes with a MODEL.lut; random tables need none")
         check_writable(bench, inputs=inputs)
         return
     for option, value in (("--data", args.data), ("--seed", args.seed)):
@@ -124,16 +100,12 @@ def check_bench(args: argparse.Namespace, bench: Path, inputs: list[str]) -> Non
 
 def bench_text(core: "Core", args: argparse.Namespace, bench: Path) -> str:
     """The test bench of a core, with samples as `lutgen sim` takes them."""
-    from lutgen.cli.cases import loadable_case, model_case
+    from lutgen.cli.cases import model_case
     from lutgen.flows.testbench import render
     from lutgen.model import load
 
     seed = args.seed or 0
-    if args.model is not None:
-        case = model_case(load(args.model), core, args.data, args.testbench, seed)
-    else:
-        path = args.output.with_suffix(".json")
-        case = loadable_case(core.verilog, core.contract, path, args.testbench, seed)
+    case = model_case(load(args.model), core, args.data, args.testbench, seed)
     return render(
         core.contract,
         case.inputs,
@@ -147,40 +119,28 @@ def bench_text(core: "Core", args: argparse.Namespace, bench: Path) -> str:
 
 def make(args: argparse.Namespace) -> "tuple[Core, dict[str, Any] | None]":
     """The core that the options describe, and how its folds were chosen, if they were."""
-    from lutgen.gateware.build import build, build_loadable
+    from lutgen.gateware.build import build
     from lutgen.model import load
 
-    layer = {key: getattr(args, key) for key in LAYER_OPTIONS if getattr(args, key) is not None}
+    for option in engine.given(args):
+        raise LutgenError(f"argument {option}: goes with the engine; {args.model} has its own")
     folds = common.fold_kwargs(args)
-    if args.model is not None:
-        for key in layer:
-            raise LutgenError(
-                f"argument {LAYER_OPTIONS[key]}: goes with a core without a model; "
-                f"{args.model} has its own"
-            )
-        layers = common.layer_folds(args.layer)
-        model = load(args.model)
-        target = solving.target_name(args)
-        with common.as_errors():
-            solution = solving.solution_of(args, model, folds, layers)
-            if solution is not None:
-                core = build(model, spec=solution.spec, loadable=args.loadable, target=target)
-                return core, solving.explain(solution)
-            return build(model, **folds, layers=layers, loadable=args.loadable, target=target), None
-    for option, given in (("--layer", args.layer), ("--loadable", args.loadable)):
-        if given:
-            raise LutgenError(
-                f"argument {option}: goes with a model; a core without one is loadable as it is"
-            )
-    for key in ("codebooks", "subvec"):
-        if key not in layer:
-            raise LutgenError(
-                "a MODEL.lut is needed, or --codebooks and --subvec for a core without a model"
-            )
-    for option in ("interval", "throughput", "clock", "device"):
-        if getattr(args, option) is not None:
-            raise LutgenError(f"argument --{option}: goes with a model; fold this core by hand")
-    for key in ("window_channels", "slide"):
-        folds.pop(key, None)
+    layers = common.layer_folds(args.layer)
+    model = load(args.model)
+    target = solving.target_name(args)
     with common.as_errors():
-        return build_loadable(**layer, **folds, target=solving.target_name(args)), None
+        solution = solving.solution_of(args, model, folds, layers)
+        if solution is not None:
+            core = build(model, spec=solution.spec, loadable=args.loadable, target=target)
+            return core, solving.explain(solution)
+        return build(model, **folds, layers=layers, loadable=args.loadable, target=target), None
+
+
+def refuse(args: argparse.Namespace) -> None:
+    """Complains of options that go with a model, where there is none."""
+    solver = ("interval", "throughput", "clock", "device", "target")
+    others = ("layer", "loadable", "testbench", "data", "seed")
+    for key in (*solver, *others, "window_channels", "slide", "input_lanes"):
+        if getattr(args, key, None) not in (None, False, []):
+            option = key.replace("_", "-")
+            raise LutgenError(f"argument --{option}: goes with a MODEL.lut, not with the engine")
