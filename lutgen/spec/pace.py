@@ -1,10 +1,11 @@
 """How long a job takes: what waits for what in the engine, pass by pass.
 
-Streams are taken to be there whenever they are waited for, and results to be taken at once. With one
-clock the cycles are exact; with two, exact but for the few in which levels and rows of indices cross.
+Streams are taken to be there whenever they are waited for, and results to be taken at once. With
+one clock the cycles are exact; with two, but for the few in which levels and rows of indices cross.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lutgen.spec.engine import LEAST_PASS
@@ -72,7 +73,7 @@ class Encoders:
             return
         free = self.released.popleft()
         # With one half alone, it is free when its last use is over.
-        wait = 1 if self.job.engine.ping_pong else 3
+        wait = 1 if self.job.engine.ping_pong else 2
         first = max(self.filled + 1, free + wait)
         # A cycle in which nothing is taken follows every codebook.
         last = max(first, self.filled + 2 if self.books else first) + self.load - 1
@@ -156,23 +157,20 @@ class _Matching:
         """Walks."""
         job = self.job
         for rows in job.sizes:
-            there: list[float] = []
+            known: list[float] = []  # when rows of indices came that are read again
             for tile in range(job.tiles):
-                encodes = tile == 0 or not job.reused
                 frees = not job.reused or tile == job.tiles - 1
                 for group in range(job.groups):
                     table = self._table(group)
-                    if encodes:
-                        found = self._found(rows, frees)
-                    first = group * rows
-                    if encodes and job.reused:
-                        # Read in order, but written only as rows before them are set free.
-                        there += [next(found) for _ in range(rows)] if not frees else []
-                    if encodes and (frees or not job.reused):
-                        self._steps(rows, table, found, group, frees)
+                    if tile == 0 or not job.reused:
+                        # Where rows are set free as they are read, they come as others leave.
+                        found = self._found(rows)
+                        if not frees:
+                            known += found
+                            found = iter(known[group * rows :])
                     else:
-                        part = iter(there[first : first + rows])
-                        self._steps(rows, table, part, group, frees)
+                        found = iter(known[group * rows : (group + 1) * rows])
+                    self._steps(rows, table, found, group, frees)
         return Pace(round(self.shown + SERIALISE + CLOSES), self.steps)
 
     def _table(self, group: int) -> float:
@@ -182,12 +180,12 @@ class _Matching:
         if group == 0:
             beats += spec.matchers * spec.bias_beats
         drain = spec.tree.latency
-        wait = drain + 1 if spec.ping_pong else drain + 3
+        wait = drain + (1 if spec.ping_pong else 2)
         first = max(self.table_end + 1, self.released.popleft() + wait)
         self.table_end = first + beats - 1
         return self.table_end + 1
 
-    def _found(self, rows, frees):  # type: ignore[no-untyped-def]
+    def _found(self, rows: int) -> Iterator[float]:
         """When each row of a pass can be read, once it has been encoded."""
         encoders = self.encoders
         encoders.begin_pass()
@@ -200,7 +198,9 @@ class _Matching:
             self.stored = stored
             yield stored + 1
 
-    def _steps(self, rows, table, found, group, frees):  # type: ignore[no-untyped-def]
+    def _steps(
+        self, rows: int, table: float, found: Iterator[float], group: int, frees: bool
+    ) -> None:
         """The steps of a pass."""
         last = group == self.job.groups - 1
         step = max(self.stepped + self.rest, table - 1)
