@@ -1,6 +1,7 @@
 """``lutgen build`` without a model: the LUT-stationary engine."""
 
 import argparse
+import json
 import sys
 import time
 from dataclasses import fields
@@ -12,10 +13,9 @@ from lutgen.errors import LutgenError
 from lutgen.files import check_writable
 
 if TYPE_CHECKING:
-    from lutgen.host.build import EngineBuild
     from lutgen.spec.engine import EngineSpec
 
-__all__ = ["OPTIONS", "add", "given", "run"]
+__all__ = ["OPTIONS", "add", "given", "run", "show_contract"]
 
 # Parameters of `EngineSpec` that have options of their own here; the rest are those of cores too.
 NUMBERS = {
@@ -116,16 +116,29 @@ def run(args: argparse.Namespace) -> int:
             }
         )
         return 0
-    show(built)
+    show(spec, built.contract["name"])
     print(f"wrote     {', '.join(map(str, paths))} in {seconds:.1f} s")
     return 0
 
 
-def show(built: "EngineBuild") -> None:
-    """What the engine is, on the terminal."""
-    spec = built.spec
+def show_contract(path: Path, args: argparse.Namespace) -> int:
+    """``lutgen info`` of an engine."""
+    from lutgen.host.contract import engine_of
+
+    if args.svg is not None:
+        raise LutgenError(f"argument --svg: {path} is an engine; pictures are of cores of models")
+    spec, contract = engine_of(path), json.loads(path.read_text(encoding="utf-8"))
+    if args.json:
+        common.print_json(contract)
+    else:
+        show(spec, contract["name"])
+    return 0
+
+
+def show(spec: "EngineSpec", name: str) -> None:
+    """What an engine is, on the terminal."""
     print(
-        f"engine    {built.contract['name']}: {spec.matchers} x {spec.lanes} outputs, "
+        f"engine    {name}: {spec.matchers} x {spec.lanes} outputs, "
         f"{spec.fan_in} of up to {spec.codebooks} codebooks a cycle, {spec.rows} rows"
     )
     print(

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lutgen.cli import common, picture
+from lutgen.cli import common, engine, engine_sim, picture
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable, reason, write_text
 from lutgen.numeric import ceil_div
@@ -20,7 +20,8 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "info",
         help="show what is in a model or a core",
-        description="Shows the nodes of a .lut model, or the stages of a core's .json.",
+        description="Shows the nodes of a .lut model, the stages of a core's .json, or what an "
+        "engine's .json says.",
         allow_abbrev=False,
     )
     parser.add_argument("file", type=Path, metavar="FILE")
@@ -44,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
                 f"argument --svg: {path} is a model; give the .json that `lutgen build` wrote"
             )
         check_writable(args.svg, inputs=[path])
+    if engine_sim.is_engine(path):
+        return engine.show_contract(path, args)
     if start != b"PK":  # a .lut is a zip archive
         contract = contract_of(path)
         if args.svg is not None:
@@ -83,7 +86,9 @@ def contract_of(path: Path) -> dict[str, Any]:
         return common.read_contract(path)
     except LutgenError as error:
         if "is not the contract" in str(error):
-            raise LutgenError(f"{path}: is neither a .lut model nor the .json of a core") from None
+            raise LutgenError(
+                f"{path}: is neither a .lut model nor the .json of a core or an engine"
+            ) from None
         raise
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lutgen.cli import common
+from lutgen.cli import common, engine_sim
 from lutgen.cli.cases import Case, check_built, loadable_case, model_case
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable, reason
@@ -31,10 +31,11 @@ def add(subparsers: Any) -> None:
         description="Generates the core of a model (or takes one that is built), simulates it "
         "with random stalls, compares every output word with golden inference, and measures "
         "latency and interval. A loadable core without a model is filled with random tables. "
-        "Status 1 if anything differs.",
+        "An engine (--core of its .json) gets random matrix products, or a JOB of `lutgen "
+        "compile` in the model's place. Status 1 if anything differs.",
         allow_abbrev=False,
     )
-    parser.add_argument("model", nargs="?", metavar="MODEL.lut")
+    parser.add_argument("model", nargs="?", metavar="MODEL.lut | JOB")
     parser.add_argument(
         "--data", metavar="D.npz", help="samples: x_test of a file, or digits (default: random)"
     )
@@ -78,6 +79,8 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Simulates and prints."""
+    if engine_sim.is_engine(args.core):
+        return engine_sim.run(args)
     waves = wave_file(args)
     check_driver(args, waves)
     case = prepare(args)

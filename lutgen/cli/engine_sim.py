@@ -1,0 +1,127 @@
+"""``lutgen sim`` of an engine: random matrix products, or a compiled job on a data set."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lutgen.cli import common
+from lutgen.errors import LutgenError
+from lutgen.files import reason
+
+if TYPE_CHECKING:
+    from lutgen.flows.engine import Outcome, Whole
+    from lutgen.spec.engine import EngineSpec
+
+__all__ = ["is_engine", "run"]
+
+
+def is_engine(path: Path | None) -> bool:
+    """Whether a file is the contract of an engine."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8")) if path is not None else None
+    except (OSError, ValueError):
+        return False  # whoever reads it next says what is wrong with it
+    return isinstance(data, dict) and data.get("format") == "lutgen-engine"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Simulates and prints."""
+    from lutgen.flows.engine import simulate_engine
+    from lutgen.flows.products import random_product
+    from lutgen.host.contract import engine_of
+
+    for key in ("faults", "layers", "vcd", "fst", "timing_samples", "driver", "layer"):
+        if getattr(args, key):
+            option = key.replace("_", "-")
+            raise LutgenError(f"argument --{option}: goes with the core of a model, not an engine")
+    path: Path = args.core
+    spec = engine_of(path)
+    verilog = path.with_suffix(".v")
+    try:
+        text = verilog.read_text(encoding="utf-8")
+    except OSError as error:
+        raise LutgenError(
+            f"{verilog}: can't be read: {reason(error)}; it goes with {path}"
+        ) from error
+    name = json.loads(path.read_text(encoding="utf-8"))["name"]
+    if args.model is None:
+        if args.data is not None:
+            raise LutgenError("argument --data: goes with a JOB folder of `lutgen compile`")
+        rng = np.random.default_rng(args.seed)
+        count = args.samples or 20
+        entries: list[Any] = [random_product(spec, rng, f"product {k}") for k in range(count)]
+    else:
+        entries = [whole(args, spec)]
+    report = simulate_engine(
+        spec,
+        text,
+        entries,
+        name=name,
+        gaps=args.gaps,
+        seed=args.seed,
+        periods=(10_000, 7_300 if spec.two_clocks else 10_000),
+        simulator=args.simulator,
+        keep=args.keep,
+    )
+    if args.json:
+        outcomes = [{**vars(o), "wrong": list(o.wrong)} for o in report.outcomes]
+        common.print_json(
+            {
+                "name": name,
+                "passed": report.passed,
+                "build_seconds": round(report.build_seconds, 3),
+                "run_seconds": round(report.run_seconds, 3),
+                "outcomes": outcomes,
+            }
+        )
+    else:
+        show(report.outcomes, len(entries) if args.model is None else None)
+        print(f"built in {report.build_seconds:.1f} s, ran {report.run_seconds:.1f} s")
+    return 0 if report.passed else 1
+
+
+def whole(args: argparse.Namespace, spec: "EngineSpec") -> "Whole":
+    """A compiled job, its samples, and what the reference model of the engine makes of them."""
+    from lutgen.flows.engine import Whole
+    from lutgen.host import jobfile
+    from lutgen.host.model_transport import ModelTransport
+    from lutgen.host.player import play
+    from lutgen.host.transport import run as drive
+    from lutgen.train.data import load_samples
+
+    job = jobfile.load(args.model)
+    if job.engine != spec:
+        raise LutgenError(f"{args.model}: was compiled for another engine than {args.core}")
+    if args.data is None:
+        raise LutgenError("argument --data: is needed with a JOB folder")
+    x = load_samples(args.data).x[: args.samples or 4]
+    try:
+        expected = drive(play(job, ModelTransport(spec), x)).outputs
+    except ValueError as error:
+        raise LutgenError(f"{args.data}, array 'x_test': {error}") from error
+    return Whole(job.name, Path(args.model), x, expected)
+
+
+def show(outcomes: "tuple[Outcome, ...]", products: int | None) -> None:
+    """What came of them, on the terminal."""
+    if products is not None:
+        wrong = [outcome for outcome in outcomes if outcome.wrong]
+        print(f"products  {products - len(wrong)} of {products} as expected")
+    for outcome in outcomes:
+        for text in outcome.wrong:
+            print(f"WRONG     {outcome.name}: {text}")
+        if outcome.steps:
+            headers = ["step", "does", "jobs", "rows", "cycles", "lookups", "waited for table"]
+            headers += ["index", "result"]
+            rows = [
+                [s["gives"], s["does"], s["jobs"], s["rows"]]
+                + [s["counters"][k] for k in ("cycles", "lookups", "stall_table", "stall_index")]
+                + [s["counters"]["stall_result"]]
+                for s in outcome.steps
+            ]
+            common.print_table(headers, rows)
+            if not outcome.wrong:
+                print("every output is what the reference model says")
