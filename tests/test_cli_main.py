@@ -17,7 +17,7 @@ from lutgen.cli import main as cli
 from lutgen.cli.main import main
 from lutgen.flows import tools
 
-ONE_LAYER = ["--codebooks", "3", "--subvec", "2", "--centroids", "4", "--outputs", "5"]
+ENGINE = ["--codebooks", "3", "--subvec", "2", "--centroids", "4", "--rows", "4", "--lanes", "2"]
 
 
 @pytest.fixture
@@ -92,11 +92,11 @@ def test_help_and_version(capsys):
         ),
         (
             ["build", "-o", "out.v"],
-            "a MODEL.lut is needed, or --codebooks and --subvec for a core without a model",
+            "a MODEL.lut is needed; or --codebooks and --subvec, or --preset, for the engine",
         ),
         (
             ["build", "-o", "out.json"],
-            "out.json: the contract goes there; name the Verilog file *.v",
+            "out.json: another file goes there; name the Verilog file *.v",
         ),
         (
             ["build", "no.lut", "-o", "no/out.v"],
@@ -105,11 +105,11 @@ def test_help_and_version(capsys):
         (["build", "no.lut", "-o", "out.v"], "no.lut: can't be read: no such file or directory"),
         (
             ["build", "no.lut", "-o", "out.v", "--codebooks", "4"],
-            "argument --codebooks: goes with a core without a model; no.lut has its own",
+            "argument --codebooks: goes with the engine; no.lut has its own",
         ),
         (
-            ["build", "no.lut", "-o", "out.v", "--signed"],
-            "argument --signed: goes with a core without a model; no.lut has its own",
+            ["build", "no.lut", "-o", "out.v", "--map"],
+            "argument --map: goes with the engine; no.lut has its own",
         ),
         (
             ["build", "no.lut", "-o", "out.v", "--layer", "fc1.lanes"],
@@ -117,28 +117,28 @@ def test_help_and_version(capsys):
             "encoder-centroids, encoder-dims, window-channels, slide, not 'fc1.lanes'",
         ),
         (
-            ["build", *ONE_LAYER, "-o", "out.v", "--layer", "fc1.lanes=2"],
-            "argument --layer: goes with a model; a core without one is loadable as it is",
+            ["build", *ENGINE, "-o", "out.v", "--layer", "fc1.lanes=2"],
+            "argument --layer: goes with a MODEL.lut, not with the engine",
         ),
         (
-            ["build", *ONE_LAYER, "-o", "out.v", "--loadable"],
-            "argument --loadable: goes with a model; a core without one is loadable as it is",
+            ["build", *ENGINE, "-o", "out.v", "--testbench", "2"],
+            "argument --testbench: goes with a MODEL.lut, not with the engine",
         ),
         (
-            ["build", *ONE_LAYER, "-o", "out.v", "--metric", "cosine"],
-            "Metric must be one of l1, l2, chebyshev, digit, not 'cosine'",
+            ["build", *ENGINE, "-o", "out.v", "--metric", "cosine"],
+            "Metric must be one of l1, l2, chebyshev, not 'cosine'",
         ),
         (
-            ["build", *ONE_LAYER, "-o", "out.v", "--table-bits", "9"],
-            "Table bits must be an integer between 2 and 8, not 9",
+            ["build", *ENGINE, "-o", "out.v", "--table-bits", "17"],
+            "Table bits must be an integer between 2 and 16, not 17",
         ),
         (
-            ["build", *ONE_LAYER, "-o", "out.v", "--shift", "3"],
-            "Shift must be 0 where accumulators are the output, not 3",
+            ["build", *ENGINE, "-o", "out.v", "--encoders", "2"],
+            "Encoders must be an integer between 1 and 1, not 2",
         ),
         (
-            ["build", *ONE_LAYER, "-o", "out.v", "--name", "1st"],
-            "Name of a core must be a Verilog identifier, not '1st'",
+            ["build", *ENGINE, "-o", "out.v", "--name", "1st"],
+            "Name of an engine must be a Verilog identifier, not '1st'",
         ),
     ],
 )
@@ -157,7 +157,10 @@ def test_bad_layer(capsys, model, tmp_path):
 def test_info_of_other_files(capsys, tmp_path):
     path = tmp_path / "x"
     path.write_bytes(b"\x00hello")
-    assert error(capsys, "info", path) == f"{path}: is neither a .lut model nor the .json of a core"
+    assert (
+        error(capsys, "info", path)
+        == f"{path}: is neither a .lut model nor the .json of a core or an engine"
+    )
     path.write_text('{"format": "lutgen-core", "version": 2}')
     assert error(capsys, "info", path) == (
         f"{path}, field 'version': is 2, not 1; upgrade lutgen to read it, or build the core again"
@@ -205,17 +208,22 @@ def test_sim_of_a_model(capsys, model, verilator, loadable):
     assert core["mismatches"] == 0
 
 
-def test_sim_of_a_core_without_a_model(capsys, verilator, tmp_path):
-    out = tmp_path / "core.v"
-    assert main(["build", *ONE_LAYER, "-o", str(out), "--lanes", "2", "--signed"]) == 0
-    capsys.readouterr()
-    core = str(tmp_path / "core.json")
-    assert main(["sim", "--core", core, "--samples", "8"]) == 0
-    text = capsys.readouterr().out
-    assert "all equal to golden" in text
-    assert "as the contract says" in text
+def test_sim_of_an_engine(capsys, verilator, tmp_path):
+    out, core = tmp_path / "engine.v", str(tmp_path / "engine.json")
+    data = answer(capsys, "build", *ENGINE, "-o", str(out))
+    assert data["parameters"]["codebooks"] == 3
+    assert {path.suffix for path in tmp_path.iterdir()} == {".v", ".json", ".h", ".md"}
+    assert answer(capsys, "info", core)["parameters"] == data["parameters"]
+    assert main(["info", core]) == 0
+    assert "engine    lutgen_engine: 1 x 2 outputs" in capsys.readouterr().out
+    found = answer(capsys, "sim", "--core", core, "--samples", "3")
+    assert found["passed"]
+    assert [outcome["wrong"] for outcome in found["outcomes"]] == [[], [], []]
     assert error(capsys, "sim", "--core", core, "--data", "digits") == (
-        "argument --data: goes with a MODEL.lut; random tables need none"
+        "argument --data: goes with a JOB folder of `lutgen compile`"
+    )
+    assert error(capsys, "sim", "--core", core, "--faults") == (
+        "argument --faults: goes with the core of a model, not an engine"
     )
     out.unlink()
     assert error(capsys, "sim", "--core", core) == (

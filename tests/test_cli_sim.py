@@ -8,7 +8,7 @@ import pytest
 import toy
 from simulation import random_model
 
-from lutgen import save
+from lutgen import build_loadable, save
 from lutgen.cli import sim
 from lutgen.cli.main import main
 from lutgen.flows import tools
@@ -136,15 +136,18 @@ def test_testbench(capsys, icarus, model, tmp_path):
     assert "PASS: 7 samples, " in done.stdout
 
 
-def test_testbench_of_a_core_without_a_model(capsys, icarus, tmp_path):
-    out = tmp_path / "core.v"
-    shape = ["--codebooks", "3", "--subvec", "2", "--centroids", "4", "--outputs", "5"]
-    assert main(["build", *shape, "-o", str(out), "--testbench", "7"]) == 0
-    assert f"{tmp_path / 'core_tb.v'} in " in capsys.readouterr().out
-    folder = {"cwd": tmp_path, "env": tools.environment(), "check": True}
-    subprocess.run(["iverilog", "-g2005", "-o", "sim", out, tmp_path / "core_tb.v"], **folder)
-    done = subprocess.run(["vvp", "sim"], **folder, capture_output=True, text=True)
-    assert "PASS: 7 samples, 35 words" in done.stdout
+def test_core_without_a_model(capsys, icarus, tmp_path):
+    """A loadable core of one layer, made in Python: simulated with random tables."""
+    core = build_loadable(codebooks=3, subvec=2, centroids=4, outputs=5, lanes=2, signed=True)
+    core.write(tmp_path / "core.v")
+    path = str(tmp_path / "core.json")
+    assert main(["sim", "--core", path, "--samples", "8", "--simulator", "icarus"]) == 0
+    text = capsys.readouterr().out
+    assert "all equal to golden" in text
+    assert "as the contract says" in text
+    assert error(capsys, "sim", "--core", path, "--data", "digits") == (
+        "argument --data: goes with a MODEL.lut; random tables need none"
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ ROWS = (
     {"model"},
     {"train", "gateware", "cost"},
     {"formal"},
-    {"flows", "explore", "host"},
+    {"host"},
+    {"flows", "explore"},
     {"cli"},
 )
 RANK = {part: rank for rank, row in enumerate(ROWS) for part in row}
