@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lutgen.flows.engine import product
 from lutgen.numeric import Format, requantise
 from lutgen.spec.distance import METRICS
 from lutgen.spec.engine import EngineSpec
@@ -153,3 +154,29 @@ def engine_for(model, rng=None, **given):
         fields["codebooks"] *= 2
         engine = random_engine(rng, **{**fields, **given})
     return engine
+
+
+def product_of(job, **more):
+    """A job of `random_job` for a simulator: see `lutgen.flows.engine.product`."""
+    spec, x, books, table, bias, entries = job
+    inputs = {"indices": x} if books is None else {"x": x, "codebooks": books}
+    mapped = entries if spec.has_map else None
+    name = f"{spec.rows} x {spec.codebooks} x {spec.outputs}, {spec.inputs} to {spec.results}"
+    return product(spec, **{"name": name, **inputs, **more}, table=table, bias=bias, mapped=mapped)
+
+
+def product_for(rng, spec, **more):
+    """Any contents for a job."""
+    engine, high = spec.engine, 1 << spec.engine.activation_bits
+    c, v, low = engine.centroids, engine.subvec, high // 2 if spec.signed else 0
+    grid, wide = engine.grid, 1 << engine.acc.bits - 2
+    return product(
+        spec,
+        x=rng.integers(0, high, (spec.rows, spec.codebooks * v)) - low,
+        codebooks=rng.integers(0, high, (spec.codebooks, c, v)) - low,
+        indices=rng.integers(NOTHING, c, (spec.rows, spec.codebooks)),
+        table=rng.integers(grid.low, grid.high + 1, (spec.codebooks, c, spec.outputs)),
+        bias=rng.integers(-wide, wide, spec.outputs),
+        mapped=rng.integers(0, 1 << engine.output_bits, 1 << engine.output_bits),
+        **more,
+    )

@@ -145,8 +145,8 @@ def product(
         half = 1 << job.shift >> 1
         results = np.clip((results + half) >> job.shift, job.low, job.high)
         if job.has_map:
-            codes = np.asarray(mapped, dtype=np.int64)
-            results = codes[results & ((1 << engine.output_bits) - 1)]
+            mask = (1 << engine.output_bits) - 1
+            results = np.asarray(mapped, dtype=np.int64)[results & mask] & mask
             if job.low < 0:
                 top = 1 << engine.output_bits - 1
                 results = (results ^ top) - top

@@ -147,7 +147,9 @@ class RegisterFile(wiring.Component):
         for field in register.fields:
             value = self._bits(field, word.data)
             if field.limited:
-                legal &= (value >= field.least) & (value <= field.most)
+                if field.signed or field.least:  # else any value is enough
+                    legal &= value >= field.least
+                legal &= value <= field.most
             if field.locked:
                 legal &= ~(self.busy & value[0])
         return legal
