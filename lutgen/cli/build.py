@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     bench = target.with_name(f"{target.stem}_tb.v")
     check_bench(args, bench, inputs)
     start = time.perf_counter()
-    core, chosen = make(args)
+    core, chosen, notes = make(args)
     text = bench_text(core, args, bench) if args.testbench else None
     paths: tuple[Path, ...] = core.write(target)
     if text is not None:
@@ -100,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
                 **{key: core.contract[key] for key in ("name", "model", "latency", "interval")},
                 **{key: core.contract[key] for key in ("stages", "resources", "memories")},
                 "solver": chosen,
+                "notes": notes,
             }
         )
         return 0
@@ -145,8 +146,10 @@ def bench_text(core: "Core", args: argparse.Namespace, bench: Path) -> str:
     )
 
 
-def make(args: argparse.Namespace) -> "tuple[Core, dict[str, Any] | None]":
-    """The core that the options describe, and how its folds were chosen, if they were."""
+def make(args: argparse.Namespace) -> "tuple[Core, dict[str, Any] | None, list[str]]":
+    """The core that the options describe, how its folds were chosen, if they were, and what became
+    of folds that were asked for and could not be had.
+    """
     from lutgen.gateware.build import build, build_loadable
     from lutgen.model import load
 
@@ -164,9 +167,13 @@ def make(args: argparse.Namespace) -> "tuple[Core, dict[str, Any] | None]":
         with common.as_errors():
             solution = solving.solution_of(args, model, folds, layers)
             if solution is not None:
-                core = build(model, spec=solution.spec, loadable=args.loadable, target=target)
-                return core, solving.explain(solution)
-            return build(model, **folds, layers=layers, loadable=args.loadable, target=target), None
+                forms = None if target is None else solution.forms
+                folds, given = {"spec": solution.spec, "forms": forms}, {}
+            else:
+                given = layers
+            core = build(model, **folds, layers=given, loadable=args.loadable, target=target)
+        notes = common.changed_folds(model, core, layers)
+        return core, None if solution is None else solving.explain(solution), notes
     for option, given in (("--layer", args.layer), ("--loadable", args.loadable)):
         if given:
             raise LutgenError(
@@ -177,10 +184,10 @@ def make(args: argparse.Namespace) -> "tuple[Core, dict[str, Any] | None]":
             raise LutgenError(
                 "a MODEL.lut is needed, or --codebooks and --subvec for a core without a model"
             )
-    for option in ("interval", "throughput", "clock", "device"):
+    for option in ("interval", "throughput", "clock", "device", "margin"):
         if getattr(args, option) is not None:
             raise LutgenError(f"argument --{option}: goes with a model; fold this core by hand")
     for key in ("window_channels", "slide"):
         folds.pop(key, None)
     with common.as_errors():
-        return build_loadable(**layer, **folds, target=solving.target_name(args)), None
+        return build_loadable(**layer, **folds, target=solving.target_name(args)), None, []
