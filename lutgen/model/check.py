@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import numpy as np
+
 from lutgen.model.fold import FOLD_FIELDS, Fold
 from lutgen.model.network import Model
 from lutgen.model.nodes import Flatten
@@ -137,5 +139,8 @@ def _differences(want: Any, have: Any, where: str) -> Iterator[tuple[str, Any, A
         for field in fields(want):
             name = f"{where}.{field.name}" if where else field.name
             yield from _differences(getattr(want, field.name), getattr(have, field.name), name)
+    elif isinstance(want, np.ndarray):
+        if not np.array_equal(want, have):
+            yield where, want, have
     elif want != have:
         yield where, want, have
