@@ -167,7 +167,7 @@ def make(args: argparse.Namespace) -> "tuple[Core, dict[str, Any] | None, list[s
         with common.as_errors():
             solution = solving.solution_of(args, model, folds, layers)
             if solution is not None:
-                forms = None if target is None else solution.forms
+                forms = None if solution.device is None else solution.forms
                 folds, given = {"spec": solution.spec, "forms": forms}, {}
             else:
                 given = layers

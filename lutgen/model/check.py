@@ -77,7 +77,7 @@ def _why(stage: Stage, key: str, value: int, fold: Mapping[str, int]) -> str:
     if key == "lanes" and row is None and value < stage.o.elements:
         return "lanes divide the channels, and are no more than come in"
     if key == "fan_in" and isinstance(spec, Conv2dSpec) and spec.encode == "pixel":
-        return f"there are {spec.row.codebooks} codebooks in a tap; more need slide=1"
+        return f"more than the codebooks of a tap, {spec.row.codebooks}, need slide=1"
     if key == "fan_in" and isinstance(spec, Conv2dSpec):
         if value < spec.row.codebooks:
             return "what is read from the line buffer makes whole groups of codebooks"
