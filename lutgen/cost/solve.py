@@ -17,7 +17,7 @@ from lutgen.spec.target import DEVICES, TARGETS, Device, Form, Target, choose_fo
 __all__ = ["Solution", "solve"]
 
 TRIES = 6
-LOOSE = (0.15, 0.1, 0.05, 0.0)  # margins that are proposed
+LOOSE = (0.3, 0.2, 0.15, 0.1, 0.05, 0.0)  # margins that are proposed
 
 
 @dataclass(frozen=True)
