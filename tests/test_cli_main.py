@@ -64,7 +64,7 @@ def test_help_and_version(capsys):
             ["info"],
             "the following arguments are required: FILE; see `lutgen info --help`",
         ),
-        (["info", "a", "--colour"], "unrecognized arguments: --colour; see `lutgen --help`"),
+        (["info", "a", "--colour"], "unrecognized arguments: --colour; see `lutgen info --help`"),
         (
             ["build", "-o", "x.v", "--lanes", "0"],
             "argument --lanes: must be an integer of at least 1, not '0'; "
@@ -79,6 +79,19 @@ def test_help_and_version(capsys):
             ["sim", "x.lut", "--gaps", "1"],
             "argument --gaps: must be a number between 0 and 0.95, not '1'; "
             "see `lutgen sim --help`",
+        ),
+        (
+            ["sim", "x.lut", "--interval", "1000"],
+            "unrecognized arguments: --interval 1000; `lutgen build` chooses folds: build first, "
+            "then simulate with --core OUT.json; see `lutgen sim --help`",
+        ),
+        (
+            ["build", "no.lut", "-o", "x.v", "--layer", "fc1.lanes=0"],
+            "argument --layer: fc1.lanes must be a positive integer, not 0",
+        ),
+        (
+            ["build", "no.lut", "-o", "x.v", "--clock", "25", "--throughput", "10"],
+            "argument --clock: 25 was read as Hz; write 25MHz; see `lutgen build --help`",
         ),
         (["info", "no.lut"], "no.lut: can't be read: no such file or directory"),
         (["sim"], "a MODEL.lut is needed, or --core OUT.json of a built core"),
@@ -429,8 +442,35 @@ def test_a_contract_in_place_of_a_model(capsys, tmp_path):
     assert error(capsys, "sim", path) == f"{path}: is no model; for a built core say --core {path}"
 
 
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (
+            ["--device", "nosuch"],
+            "argument --device: must be one of up5k, hx8k, 25k, 85k, xc7a35t, not 'nosuch'",
+        ),
+        (["--margin", "0.1"], "argument --margin: goes with --device"),
+    ],
+)
+def test_bad_wishes_of_the_solver(capsys, model, tmp_path, args, text):
+    assert error(capsys, "build", model, "-o", tmp_path / "x.v", *args) == text
+    assert [path.name for path in tmp_path.iterdir()] == ["net.lut"]
+
+
+def test_folds_that_could_not_be_had_are_said(capsys, model, tmp_path):
+    node = next(node for node in load(model).nodes if node.name == "fc1")
+    args = ["build", model, "-o", tmp_path / "x.v", "--layer", "fc1.lanes=99"]
+    for more in ([], ["--interval", "1000"]):
+        assert main([*map(str, args), *more, "--json"]) == 0
+        captured = capsys.readouterr()
+        outputs = node.out_features
+        note = f"layer 'fc1': lanes=99: {outputs} is used: there are {outputs} outputs"
+        assert json.loads(captured.out)["notes"] == [note]
+        assert captured.err == f"lutgen: note: {note}\n"
+
+
 def test_a_fold_that_makes_no_machine_names_the_layer(capsys, model, tmp_path):
     name = load(model).nodes[-1 if load(model).nodes[-1].op == "lut_linear" else -2].name
     said = error(capsys, "build", model, "-o", tmp_path / "o.v", "--layer", f"{name}.lanes=0")
-    assert said == f"Layer {name!r}: lanes must be a positive integer, not 0"
+    assert said == f"argument --layer: {name}.lanes must be a positive integer, not 0"
     assert not list(tmp_path.glob("o.*"))

@@ -1,5 +1,7 @@
 """The solver: within the interval, no dearer for a longer one, and what it says when it can't."""
 
+import dataclasses
+
 import convnets
 import numpy as np
 import pytest
@@ -9,10 +11,14 @@ from hypothesis import strategies as st
 
 import lutgen
 from lutgen.cost.area import core_area
-from lutgen.cost.solve import _Request, solve
+from lutgen.cost.fit import RATES, Fit, Ladder
+from lutgen.cost.solve import solve
+from lutgen.cost.ways import Solver, Wishes
+from lutgen.model.check import changed_folds, check_plan
 from lutgen.model.fold import Fold
-from lutgen.spec.memory import network_memories
-from lutgen.spec.target import DEVICES, TARGETS, choose_forms
+from lutgen.model.plan import plan
+from lutgen.spec.memory import MemorySpec, network_memories
+from lutgen.spec.target import DEVICES, TARGETS, choose_forms, squeeze_forms
 
 SEEDS = st.integers(0, 10_000)
 
@@ -39,7 +45,7 @@ def network(seed):
 
 def costs(model, target, intervals):
     """The least cost for each interval; None where there is no fold."""
-    solver = _Request(model, None, None, Fold(), {}, False, 0.2).solver(target)
+    solver = Solver(model, target, Wishes())
     found = []
     for interval in intervals:
         try:
@@ -115,8 +121,8 @@ def test_what_does_not_fit_says_what_would():
     with pytest.raises(lutgen.LutgenError) as caught:
         solve(model, device="up5k", margin=0.99)
     text = str(caught.value)
-    assert text.startswith("device up5k: needs ")
-    assert "alone takes" in text
+    assert text.startswith("device up5k: the smallest core found takes ")
+    assert "takes most" in text
     assert "\n" not in text
 
 
@@ -126,8 +132,141 @@ def test_what_is_too_fast_names_the_stage():
     with pytest.raises(lutgen.LutgenError) as caught:
         solve(model, interval=3, layers={name: Fold(lanes=1, fan_in=1)})
     text = str(caught.value)
-    assert "can't be faster than" in text
+    assert text.startswith(f"layer {name!r}: can't be faster than ")
     assert "more than the 3 asked for" in text
+    assert f"{name} is given lanes=1 fan-in=1, and could take " in text
+    most = int(text.rpartition("ask for ")[2].partition(" ")[0])
+    solve(model, interval=most, layers={name: Fold(lanes=1, fan_in=1)})
+    with pytest.raises(lutgen.LutgenError):
+        solve(model, interval=most - 1, layers={name: Fold(lanes=1, fan_in=1)})
+
+
+def test_all_stages_that_are_too_slow_are_named_the_slowest_first():
+    model = perceptron(features=40)
+    with pytest.raises(lutgen.LutgenError) as caught:
+        solve(model, interval=1, input_lanes=2, layers={first(model): Fold(lanes=1, fan_in=1)})
+    text = str(caught.value)
+    assert text.startswith(f"layer {first(model)!r}: can't be faster than ")
+    assert "; too slow are also " in text
+    assert "input (20)" in text
+
+
+class Few:
+    """A device that has just what a core takes."""
+
+    def __init__(self, model, name, rate, interval):
+        self.ladder = Ladder(Solver(model, DEVICES[name].target, Wishes()))
+        area = self.ladder.way(rate, interval).area
+        self.device = dataclasses.replace(
+            DEVICES[name],
+            luts=int(area.luts) + 1,
+            ffs=int(area.luts + area.ffs) + 1,
+            blocks=area.blocks,
+        )
+
+    def fit(self):
+        return Fit(self.ladder, self.device, 0.0, lambda text: None)
+
+
+@settings(max_examples=15, deadline=None)
+@given(SEEDS, st.integers(0, len(RATES) - 1), st.sampled_from(["hx8k", "85k", "xc7a35t"]))
+def test_what_fits_is_found_whatever_a_block_is_worth(seed, rate, name):
+    model = network(seed)
+    intervals = Solver(model, DEVICES[name].target, Wishes()).intervals
+    interval = intervals[len(intervals) // 2]
+    try:
+        few = Few(model, name, rate, interval)
+    except AttributeError:  # no fold is as fast
+        return
+    found = few.fit().fit(interval)
+    assert found is not None
+    assert found.area.luts <= few.device.luts
+    assert found.area.blocks <= few.device.blocks
+
+
+def test_a_squeezed_core_keeps_to_its_blocks():
+    """Where no worth of a block will do, single memories change their form."""
+    memories = [MemorySpec("table", 512, 36, "rom", 3), MemorySpec("table", 1024, 18, "rom", 2)]
+    target = TARGETS["ecp5"]
+    forms = choose_forms(memories, target)
+    for most in range(6):
+        found = squeeze_forms(memories, target, forms, most)
+        blocks = [m.count * found[m.key].blocks for m in memories]
+        assert sum(blocks) <= most
+        assert sum(blocks) == {0: 0, 1: 0, 2: 2, 3: 3, 4: 3, 5: 5}[most]
+
+
+def test_what_only_the_margin_is_in_the_way_of_is_said(monkeypatch):
+    model = perceptron()
+    total = solve(model, interval=100_000, target="ice40").area.total
+    small = dataclasses.replace(DEVICES["hx8k"], luts=int(total.luts / 0.93), blocks=100)
+    monkeypatch.setitem(DEVICES, "hx8k", small)
+    with pytest.raises(lutgen.LutgenError, match=r"; with a margin of 0\.3 it fits$"):
+        solve(model, device="hx8k", interval=100_000, margin=0.5)
+    found = solve(model, device="hx8k", interval=100_000, margin=0.3)
+    assert found.area.total.luts <= 0.7 * small.luts
+
+
+@pytest.mark.parametrize("name", ["up5k", "85k"])
+def test_what_is_built_is_what_was_estimated(name):
+    model = perceptron()
+    solution = solve(model, device=name, margin=0.6)
+    core = lutgen.build(model, spec=solution.spec, forms=solution.forms, target=name)
+    blocks = sum(m["cells"] for m in core.contract["memories"] if m["form"] == "block")
+    assert blocks == solution.area.total.blocks
+
+
+def lookup(model, change):
+    """The model with another first lookup layer."""
+    name = first(model)
+    nodes = [change(node) if node.name == name else node for node in model.nodes]
+    return dataclasses.replace(model, nodes=tuple(nodes))
+
+
+def test_a_plan_of_another_model_is_refused():
+    model = perceptron()
+    name = first(model)
+    spec = solve(model, interval=60).spec
+    lutgen.build(model, spec=spec)
+    shift = next(node.shift for node in model.nodes if node.name == name)
+    for field, value in (("metric", "l2"), ("shift", shift + 1)):
+        other = lookup(model, lambda node, f=field, v=value: dataclasses.replace(node, **{f: v}))
+        with pytest.raises(ValueError, match=rf"^Plan must be one of this model: stage '{name}'"):
+            lutgen.build(other, spec=spec)
+    with pytest.raises(ValueError, match=r"^Plan must be one of this model"):
+        lutgen.build(perceptron(features=30), spec=spec)
+    with pytest.raises(ValueError, match=r"field '.*memory' must be ram, not rom$"):
+        lutgen.build(model, spec=spec, loadable=True)
+    with pytest.raises(TypeError, match=r"^Model must be what lutgen.load gives, not 'x.lut'$"):
+        lutgen.build("x.lut")
+    with pytest.raises(ValueError, match=r"^Core must be loadable to take an image"):
+        lutgen.build(model, spec=spec).load_image(model)
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS)
+def test_every_plan_of_a_model_is_its_own(seed):
+    rng = np.random.default_rng(seed)
+    model = convnets.random_model(rng) if rng.random() < 0.7 else sim.random_model(rng)
+    fold = Fold(*(int(rng.choice([1, 2, 5, 16, 99])) for _ in range(5)), int(rng.integers(2)))
+    try:
+        spec = plan(model, fold=fold, loadable=bool(seed % 2))
+    except lutgen.LutgenError:
+        return
+    check_plan(model, spec, bool(seed % 2))
+
+
+def test_folds_that_could_not_be_had_are_named():
+    model = perceptron()
+    name = first(model)
+    node = next(node for node in model.nodes if node.name == name)
+    wish = {name: Fold(lanes=999, slide=1, window_channels=1, fan_in=1)}
+    assert changed_folds(model, plan(model, layers=wish), wish) == [
+        f"layer {name!r}: lanes=999: {node.out_features} is used: there are "
+        f"{node.out_features} outputs",
+        f"layer {name!r}: window-channels=1: left out: lut_linear has no window-channels",
+        f"layer {name!r}: slide=1: left out: lut_linear has no slide",
+    ]
 
 
 def test_arguments():

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     bench = target.with_name(f"{target.stem}_tb.v")
     check_bench(args, bench, inputs)
     start = time.perf_counter()
-    core, chosen = make(args)
+    core, chosen, notes = make(args)
     text = bench_text(core, args, bench) if args.testbench else None
     paths: tuple[Path, ...] = core.write(target)
     if text is not None:
@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
                 **{key: core.contract[key] for key in ("name", "model", "latency", "interval")},
                 **{key: core.contract[key] for key in ("stages", "resources", "memories")},
                 "solver": chosen,
+                "notes": notes,
             }
         )
         return 0
@@ -117,8 +118,10 @@ def bench_text(core: "Core", args: argparse.Namespace, bench: Path) -> str:
     )
 
 
-def make(args: argparse.Namespace) -> "tuple[Core, dict[str, Any] | None]":
-    """The core that the options describe, and how its folds were chosen, if they were."""
+def make(args: argparse.Namespace) -> "tuple[Core, dict[str, Any] | None, list[str]]":
+    """The core that the options describe, how its folds were chosen, if they were, and what became
+    of folds that were asked for and could not be had.
+    """
     from lutgen.gateware.build import build
     from lutgen.model import load
 
@@ -131,14 +134,18 @@ def make(args: argparse.Namespace) -> "tuple[Core, dict[str, Any] | None]":
     with common.as_errors():
         solution = solving.solution_of(args, model, folds, layers)
         if solution is not None:
-            core = build(model, spec=solution.spec, loadable=args.loadable, target=target)
-            return core, solving.explain(solution)
-        return build(model, **folds, layers=layers, loadable=args.loadable, target=target), None
+            forms = None if solution.device is None else solution.forms
+            folds, given = {"spec": solution.spec, "forms": forms}, {}
+        else:
+            given = layers
+        core = build(model, **folds, layers=given, loadable=args.loadable, target=target)
+    notes = common.changed_folds(model, core, layers)
+    return core, None if solution is None else solving.explain(solution), notes
 
 
 def refuse(args: argparse.Namespace) -> None:
     """Complains of options that go with a model, where there is none."""
-    solver = ("interval", "throughput", "clock", "device", "target")
+    solver = ("interval", "throughput", "clock", "device", "margin", "target")
     others = ("layer", "loadable", "testbench", "data", "seed")
     for key in (*solver, *others, "window_channels", "slide", "input_lanes"):
         if getattr(args, key, None) not in (None, False, []):

@@ -6,10 +6,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lutgen.errors import LutgenError
 from lutgen.files import reason
+
+if TYPE_CHECKING:
+    from lutgen.gateware.build import Core
+    from lutgen.model import Model
 
 __all__ = [
     "add_folds",
@@ -17,6 +21,7 @@ __all__ = [
     "add_simulation",
     "as_errors",
     "assignments",
+    "changed_folds",
     "fold_kwargs",
     "integer",
     "print_json",
@@ -144,8 +149,25 @@ def layer_folds(options: Sequence[str]) -> dict[str, dict[str, int]]:
             raise LutgenError(
                 f"argument --layer: must be NODE.FOLD=N with a fold of {names}, not {option!r}"
             )
-        layers.setdefault(node, {})[key] = int(number)
+        value = int(number)
+        if (key == "slide" and value > 1) or (key != "slide" and value < 1):
+            what = "0 or 1" if key == "slide" else "a positive integer"
+            place = option.partition("=")[0]
+            raise LutgenError(f"argument --layer: {place} must be {what}, not {value}")
+        layers.setdefault(node, {})[key] = value
     return layers
+
+
+def changed_folds(model: "Model", core: "Core", layers: dict[str, dict[str, int]]) -> list[str]:
+    """A line for every ``--layer`` that could not be had; also said."""
+    from lutgen.model import check
+    from lutgen.model.fold import Fold
+
+    wishes = {name: Fold(**wish) for name, wish in layers.items()}
+    notes = check.changed_folds(model, core.spec, wishes)
+    for note in notes:
+        say(f"lutgen: note: {note}")
+    return notes
 
 
 def assignments(options: Sequence[str], flag: str, form: str) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -50,10 +51,21 @@ def parser() -> Parser:
     return top
 
 
+def unrecognized(command: str, rest: Sequence[str]) -> str:
+    """What is said of options that a command does not know."""
+    solver = ("--interval", "--throughput", "--clock", "--device", "--margin", "--target")
+    text = f"unrecognized arguments: {' '.join(rest)}"
+    if command == "sim" and any(word.split("=")[0] in solver for word in rest):
+        text += "; `lutgen build` chooses folds: build first, then simulate with --core OUT.json"
+    return f"{text}; see `lutgen {command} --help`"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit status; prints errors, never raises them."""
     try:
-        args = parser().parse_args(argv)
+        args, rest = parser().parse_known_args(argv)
+        if rest:
+            raise LutgenError(unrecognized(args.command, rest))
         status: int = COMMANDS[args.command].run(args)
         sys.stdout.flush()
         return status
@@ -61,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lutgen: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:  # its text, where there is one, says how to go on
+        # Half a core is left behind: amaranth would warn of each of its parts.
+        warnings.filterwarnings("ignore", r"(?s).*created but never used$")
         print("; ".join(("lutgen: interrupted", *map(str, stop.args))), file=sys.stderr)
         return 130
     except BrokenPipeError:

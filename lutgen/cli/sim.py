@@ -126,6 +126,7 @@ def prepare(args: argparse.Namespace) -> Case:
             options["taps"] = True
         with common.as_errors():
             core = build(model, **options, layers=layers, loadable=args.loadable)
+        common.changed_folds(model, core, layers)
     else:
         core = core_of(model, args.model, *built_core(args.core), args.core)
         if args.layers and not core.contract.get("taps"):

@@ -1,6 +1,7 @@
 """The options that let lutgen choose the folds, and the table that explains the choice."""
 
 import argparse
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_solver", "explain", "print_solution", "solution_of"]
 
+PATIENCE = 3.0  # seconds
 UNITS = {"": 1.0, "hz": 1.0, "khz": 1e3, "mhz": 1e6, "ghz": 1e9}
 
 
@@ -25,6 +27,8 @@ def frequency(text: str) -> float:
         value = -1.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a frequency such as 25MHz, not {text!r}")
+    if value < 1000 and number == text:
+        raise argparse.ArgumentTypeError(f"{text} was read as Hz; write {text}MHz")
     return value
 
 
@@ -67,7 +71,6 @@ def add_solver(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--margin",
         type=number(-1e-9, 1, "a fraction below 1"),
-        default=0.2,
         metavar="P",
         help="fraction of the device to leave free (default 0.2)",
     )
@@ -82,21 +85,20 @@ def target_name(args: argparse.Namespace) -> str | None:
     """The family or device that memories are made for."""
     from lutgen.spec.target import DEVICES, target_of
 
-    for option in ("target", "device"):
-        name = getattr(args, option)
-        if name is None:
-            continue
+    if args.target is not None:
         try:
-            target_of(name)
+            target_of(args.target)
         except ValueError as error:
             text = str(error).removeprefix("Target ")
-            raise LutgenError(f"argument --{option}: {text}") from error
+            raise LutgenError(f"argument --target: {text}") from error
     if args.device is not None and args.device not in DEVICES:
         raise LutgenError(
             f"argument --device: must be one of {', '.join(DEVICES)}, not {args.device!r}"
         )
     if args.target is not None and args.device is not None:
         raise LutgenError("argument --target: the device says it already; leave one of them out")
+    if args.margin is not None and args.device is None:
+        raise LutgenError("argument --margin: goes with --device")
     name = args.device if args.target is None else args.target
     return name if name is None else str(name)
 
@@ -135,13 +137,26 @@ def solution_of(
         interval=interval,
         device=args.device,
         target=None if target is None else target_of(target).name,
-        margin=max(0.0, args.margin),
+        margin=0.2 if args.margin is None else max(0.0, args.margin),
         name=folds.get("name"),
         input_lanes=folds.get("input_lanes"),
         fold=wish,
         layers={key: Fold(**value) for key, value in layers.items()},
         loadable=args.loadable,
+        say=Progress(),
     )
+
+
+class Progress:
+    """Says what takes long, on standard error: nothing at first, then a line every few seconds."""
+
+    def __init__(self) -> None:
+        self.next = time.monotonic() + PATIENCE
+
+    def __call__(self, text: str) -> None:
+        if time.monotonic() >= self.next:
+            common.say(text)
+            self.next = time.monotonic() + PATIENCE
 
 
 def explain(solution: "Solution") -> dict[str, Any]:
@@ -170,6 +185,8 @@ def explain(solution: "Solution") -> dict[str, Any]:
             "ffs": device.ffs,
             "blocks": device.blocks,
         },
+        "cost": round(solution.cost),
+        "block_luts": solution.target.block_luts,
         "input_lanes": spec.input.lanes,
         "folds": folds,
         "estimate": {"total": used.data(), "stages": area_table(solution.area)},
@@ -191,3 +208,4 @@ def print_solution(data: dict[str, Any]) -> None:
     made = f"for {data['target']}" if device is None else f"for {device['name']}"
     print(f"folds     chosen {made}; the bottleneck is {data['bottleneck']}")
     print(f"          not faster: {data['why']}")
+    print(f"cost      {data['cost']:,} LUTs, with a block as {data['block_luts']:,}, before queues")

@@ -5,7 +5,7 @@ is fitted to synthesis runs by benchmarks/estimates.py, which also states the er
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -22,6 +22,7 @@ __all__ = [
     "area_table",
     "coefficients",
     "core_area",
+    "core_memories",
     "loader_counts",
     "logic_area",
     "memory_area",
@@ -138,19 +139,31 @@ class CoreArea:
         return sum(self.stages.values(), self.ports)
 
 
-def core_area(spec: NetworkSpec, target: Target, found: Coefficients | None = None) -> CoreArea:
-    """The estimate of a core; ``found`` in the place of the fitted coefficients."""
+def core_memories(spec: NetworkSpec) -> list[MemorySpec]:
+    """All memories of a core, its maps loadable where anything is."""
+    rams = any(memory.kind == "ram" for _, memory in network_memories(spec))
+    return [memory for _, memory in network_memories(spec, loadable_maps=rams)]
+
+
+def core_area(
+    spec: NetworkSpec,
+    target: Target,
+    found: Coefficients | None = None,
+    forms: Mapping[tuple[str, int, int], Form] | None = None,
+) -> CoreArea:
+    """The estimate of a core; ``found`` in the place of the fitted coefficients, ``forms`` in that
+    of the cheapest.
+    """
     fit = found or coefficients(target.name)
     rams = [m for _, m in network_memories(spec) if m.kind == "ram"]
-    memories = [m for _, m in network_memories(spec, loadable_maps=bool(rams))]
-    forms = choose_forms(memories, target)
+    chosen = choose_forms(core_memories(spec), target) if forms is None else forms
 
     def held(some: Iterable[MemorySpec]) -> Area:
         loaded = [
             MemorySpec("map", m.depth, m.width, "ram", m.count) if m.name == "map" and rams else m
             for m in some
         ]
-        return sum((memory_area(m, forms[m.key], fit) for m in loaded), Area())
+        return sum((memory_area(m, chosen[m.key], fit) for m in loaded), Area())
 
     areas = {
         stage.name: logic_area(stage_counts(stage), fit) + held(stage_memories(stage))

@@ -5,17 +5,16 @@ them, and the matcher. So their folds are looked at apart, and a few hundred sum
 be tens of thousands of stages.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import gcd
 
-from lutgen.cost.area import Area, Coefficients, logic_area, memory_area
+from lutgen.cost.area import Area
+from lutgen.cost.choice import Choice, Costs, Options, Parts, sizes
 from lutgen.cost.counts import (
-    Counts,
     encoder_counts,
     feeder_counts,
-    fifo_counts,
     index_counts,
     line_counts,
     matcher_counts,
@@ -29,7 +28,6 @@ from lutgen.model.nodes import Add, AvgPool2d, Map, MaxPool2d
 from lutgen.model.plan import Planner
 from lutgen.numeric import ceil_div, clog2
 from lutgen.spec.conv import Conv2dSpec, FeederSpec
-from lutgen.spec.fifo import FifoSpec
 from lutgen.spec.linear import LinearSpec
 from lutgen.spec.memory import (
     MemorySpec,
@@ -41,19 +39,8 @@ from lutgen.spec.memory import (
 from lutgen.spec.network import PortSpec, Stage
 from lutgen.spec.pool import PoolSpec
 from lutgen.spec.stream import RegrouperSpec
-from lutgen.spec.target import Target, form_of
 
-__all__ = ["Choice", "Costs", "LookupOptions", "Options", "OtherOptions", "sizes"]
-
-
-# Lookup tables that a beat less is worth: hardly anything, but narrow streams are slow to simulate.
-BEAT = 0.03
-
-
-def sizes(count: int) -> list[int]:
-    """Numbers of things at once that are worth a look: divisors and powers of two."""
-    powers = {1 << k for k in range(clog2(count) + 1) if 1 << k <= count}
-    return sorted(powers | {k for k in range(1, count + 1) if count % k == 0})
+__all__ = ["LookupOptions", "OtherOptions"]
 
 
 def efficient(count: int) -> list[int]:
@@ -62,102 +49,15 @@ def efficient(count: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A fold of a stage.
+class _Bare:
+    """The encoders' side of a lookup layer, without a price."""
 
-    Attributes
-    ----------
-    lanes : int
-        Elements of an output beat.
-    interval : int
-    fold : Fold
-    area : Area
-    cost : float
-        All in lookup tables.
-    """
-
-    lanes: int
     interval: int
-    fold: Fold
-    area: Area
-    cost: float
-
-
-class Costs:
-    """What things take on a target.
-
-    Parameters
-    ----------
-    target : Target
-    fit : Coefficients
-    """
-
-    def __init__(self, target: Target, fit: Coefficients) -> None:
-        self.target = target
-        self.fit = fit
-        self._memory: dict[tuple[str, int, int, int], Area] = {}
-
-    def memory(self, memories: Iterable[MemorySpec]) -> Area:
-        """Of memories in their best forms."""
-        total = Area()
-        for memory in memories:
-            key = (*memory.key, memory.count)
-            if key not in self._memory:
-                form = form_of(memory, self.target)
-                self._memory[key] = memory_area(memory, form, self.fit)
-            total += self._memory[key]
-        return total
-
-    def logic(self, counts: Counts) -> Area:
-        """Of counted logic."""
-        return logic_area(counts, self.fit)
-
-    def queue(self, port: PortSpec) -> Area:
-        """Of the queue behind a stage, of a usual depth."""
-        return self.logic(fifo_counts(FifoSpec(port.bits, 4)))
-
-    def price(self, area: Area) -> float:
-        """In lookup tables."""
-        return area.luts + 0.25 * area.ffs + area.blocks * self.target.block_luts
-
-
-class Options:
-    """The folds of a node.
-
-    Parameters
-    ----------
-    node : Node
-    o : PortSpec
-        What it gives; the lanes are left open.
-    costs : Costs
-    """
-
-    def __init__(self, node: Node, o: PortSpec, costs: Costs) -> None:
-        self.node, self.o, self.costs = node, o, costs
-
-    @property
-    def intervals(self) -> set[int]:
-        """Every interval that some fold has."""
-        raise NotImplementedError
-
-    def within(self, gives: tuple[PortSpec, ...], interval: int) -> list[Choice]:
-        """The cheapest fold for each number of lanes, of those with at most this interval."""
-        raise NotImplementedError
-
-    def regroup(self, give: PortSpec, lanes: int) -> tuple[int, Area]:
-        """Interval and area of what turns a stage's beats into others."""
-        if give.lanes == lanes:
-            return 0, Area()
-        spec = RegrouperSpec(give.elements, give.lanes, lanes)
-        o = replace(give, lanes=lanes)
-        counts = regrouper_counts(spec, give.element.bits)
-        return spec.parts, self.costs.logic(counts) + self.costs.queue(o)
-
-    def choice(self, lanes: int, interval: int, fold: Fold, area: Area) -> Choice:
-        """With the queue behind it."""
-        o = replace(self.o, lanes=lanes)
-        area += self.costs.queue(o)
-        return Choice(lanes, interval, fold, area, self.costs.price(area) + BEAT * o.beats)
+    parts: Parts
+    centroids: int
+    dims: int
+    word: int
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -229,56 +129,77 @@ class LookupOptions(Options):
         most = self.row.codebooks
         return sizes(most) if wish is None else [min(wish, most)]
 
+    def _forget(self) -> None:
+        for key in ("matchers", "halves"):
+            self.__dict__.pop(key, None)
+
     @cached_property
-    def matchers(self) -> dict[tuple[int, int], tuple[int, Area]]:
-        """Lookup cycles and area, by lanes and fan-in."""
+    def _matchers(self) -> dict[tuple[int, int], tuple[int, Parts]]:
         found = {}
         for fan_in in self.fan_ins:
             for lanes in self.lanes:
                 row = replace(self.row, lanes=lanes, fan_in=fan_in)
-                area = self.costs.memory(matcher_memories(row))
-                area += self.costs.logic(matcher_counts(row))
+                logic = self.costs.logic(matcher_counts(row))
+                memories = list(matcher_memories(row))
                 if row.buffered and not self.pixel:
                     depth = 4 << max(1, clog2(row.groups))
-                    kept = MemorySpec("index_buffer", depth, fan_in * row.index_bits, "buffer")
-                    area += self.costs.memory([kept]) + self.costs.logic(index_counts(row))
-                found[lanes, fan_in] = (row.lookups * self.visits, area)
+                    width = fan_in * row.index_bits
+                    memories.append(MemorySpec("index_buffer", depth, width, "buffer"))
+                    logic += self.costs.logic(index_counts(row))
+                found[lanes, fan_in] = (row.lookups * self.visits, Parts(logic, tuple(memories)))
         return found
+
+    @cached_property
+    def matchers(self) -> dict[tuple[int, int], tuple[int, Area]]:
+        """Lookup cycles and area, by lanes and fan-in."""
+        return {k: (cycles, self.costs.area(p)) for k, (cycles, p) in self._matchers.items()}
+
+    @cached_property
+    def _bare(self) -> dict[int, list[_Bare]]:
+        """All encoders, by fan-in."""
+        return {fan_in: list(self._halves(fan_in)) for fan_in in self.fan_ins}
 
     @cached_property
     def halves(self) -> dict[int, dict[int, list[_Half]]]:
         """By fan-in and word, the encoders that are the fastest or the cheapest."""
         found: dict[int, dict[int, list[_Half]]] = {}
-        for fan_in in self.fan_ins:
-            for half in self._halves(fan_in):
+        for fan_in, some in self._bare.items():
+            for bare in some:
+                area = self.costs.area(bare.parts)
+                half = _Half(
+                    bare.interval,
+                    self.costs.price(area),
+                    area,
+                    bare.centroids,
+                    bare.dims,
+                    bare.word,
+                    bare.steps,
+                )
                 found.setdefault(fan_in, {}).setdefault(half.word, []).append(half)
         for words in found.values():
             for word, halves in words.items():
                 words[word] = front(halves)
         return found
 
-    def _halves(self, fan_in: int) -> Iterator[_Half]:
+    def _halves(self, fan_in: int) -> Iterator[_Bare]:
         base = replace(self.row, fan_in=fan_in)
-        lines = Area()
+        lines = Parts()
         if self.conv is not None:
-            lines = self.costs.logic(line_counts(self.conv.walk))
+            lines = Parts(self.costs.logic(line_counts(self.conv.walk)))
         if self.conv is not None and self.pixel:
             conv = replace(self.conv, fan_in=fan_in, lanes=1)
-            lines += self.costs.memory(feed_memories(conv))
+            lines += Parts(memories=tuple(feed_memories(conv)))
         for centroids, dims in self._encoders():
             row = replace(base, encoder_centroids=centroids, encoder_dims=dims)
-            area = self.costs.memory(encoder_memories(row)) + lines
-            area += self.costs.logic(encoder_counts(row))
+            logic = self.costs.logic(encoder_counts(row))
+            parts = Parts(logic, tuple(encoder_memories(row))) + lines
             steps = row.encoder.interval
             cycles = row.groups * steps * self.encodes
             if not self.windowed:
-                yield _Half(cycles, self.costs.price(area), area, centroids, dims, 0, steps)
+                yield _Bare(cycles, parts, centroids, dims, 0, steps)
                 continue
             for word, fed, more in self._words(row):
-                whole = area + more
-                price = self.costs.price(whole)
-                interval = max(cycles, fed)
-                yield _Half(interval, price, whole, centroids, dims, word, steps)
+                yield _Bare(max(cycles, fed), parts + more, centroids, dims, word, steps)
 
     def _encoders(self) -> Iterator[tuple[int, int]]:
         row, wish = self.row, self.wish
@@ -294,14 +215,12 @@ class LookupOptions(Options):
         yield from ((c, d) for c in some for d in dims)
 
     @cached_property
-    def _lines(self) -> dict[int, Area]:
+    def _lines(self) -> dict[int, tuple[MemorySpec, ...]]:
         """The line buffer's memory, by the channels of a word."""
         assert self.conv is not None
         channels = self.conv.in_channels
         return {
-            word: self.costs.memory(
-                feed_memories(replace(self.conv, lanes=1, fan_in=1, window_channels=word))
-            )
+            word: tuple(feed_memories(replace(self.conv, lanes=1, fan_in=1, window_channels=word)))
             for word in range(1, channels + 1)
             if self._fits(word, self.row.group_items)
         }
@@ -312,8 +231,8 @@ class LookupOptions(Options):
         area, order = self.conv.window.area, self.conv.order
         return FeederSpec.fits(area, self.conv.in_channels, word, order, items, group)
 
-    def _words(self, row: LinearSpec) -> Iterator[tuple[int, int, Area]]:
-        """Channels of a word, cycles, area of the feeder and the line buffer."""
+    def _words(self, row: LinearSpec) -> Iterator[tuple[int, int, Parts]]:
+        """Channels of a word, cycles, the feeder and the line buffer."""
         assert self.conv is not None
         conv, group = self.conv, row.group_items
         words = [word for word in self._lines if self._fits(word, group)]
@@ -331,15 +250,12 @@ class LookupOptions(Options):
                 row.encoder.interval,
             )
             logic = self.costs.logic(feeder_counts(feeder, row.item_bits))
-            yield word, feeder.interval * self.visits, self._lines[word] + logic
+            yield word, feeder.interval * self.visits, Parts(logic, self._lines[word])
 
-    @property
+    @cached_property
     def intervals(self) -> set[int]:
-        found = {cycles for cycles, _ in self.matchers.values()}
-        for words in self.halves.values():
-            for halves in words.values():
-                found |= {half.interval for half in halves}
-        return found
+        found = {cycles for cycles, _ in self._matchers.values()}
+        return found | {half.interval for some in self._bare.values() for half in some}
 
     def _input(self, lanes: int, fan_in: int, half: _Half) -> tuple[int, Area]:
         """Cycles and area of the regrouper in the stage."""
@@ -429,6 +345,10 @@ class OtherOptions(Options):
     ) -> None:
         super().__init__(node, o, costs)
         self.planner, self.wish, self.channels = planner, wish, channels
+        self._bare: dict[tuple[tuple[int, ...], int | None], tuple[int, int, Fold, Parts]] = {}
+        self._forget()
+
+    def _forget(self) -> None:
         self._known: dict[tuple[tuple[int, ...], int | None], Choice] = {}
 
     @property
@@ -461,14 +381,22 @@ class OtherOptions(Options):
     def _choice(self, gives: tuple[PortSpec, ...], lanes: int | None) -> Choice:
         key = (tuple(give.lanes for give in gives), lanes)
         if key not in self._known:
-            wish = Fold(lanes=lanes)
-            wants, spec, o = self.planner.stage(self.node, list(gives), wish)
-            stage = Stage(self.node.name, self.node.op, self.node.inputs, spec, wants, o)
-            ways = [self.regroup(give, wants) for give in gives]
-            area = self.costs.logic(stage_counts(stage)) + self.costs.memory(stage_memories(stage))
-            area = sum((more for _, more in ways), area)
-            busy = max(stage.interval, *(cycles for cycles, _ in ways))
-            if isinstance(spec, PoolSpec):
-                wish = Fold(lanes=spec.lanes)
-            self._known[key] = self.choice(o.lanes, busy, wish, area)
+            if key not in self._bare:
+                self._bare[key] = self._stage(gives, lanes)
+            out, busy, fold, parts = self._bare[key]
+            self._known[key] = self.choice(out, busy, fold, self.costs.area(parts))
         return self._known[key]
+
+    def _stage(
+        self, gives: tuple[PortSpec, ...], lanes: int | None
+    ) -> tuple[int, int, Fold, Parts]:
+        """Lanes, interval, fold, and what it is made of."""
+        fold = Fold(lanes=lanes)
+        wants, spec, o = self.planner.stage(self.node, list(gives), fold)
+        stage = Stage(self.node.name, self.node.op, self.node.inputs, spec, wants, o)
+        ways = [self.regroup(give, wants) for give in gives]
+        logic = sum((more for _, more in ways), self.costs.logic(stage_counts(stage)))
+        busy = max(stage.interval, *(cycles for cycles, _ in ways))
+        if isinstance(spec, PoolSpec):
+            fold = Fold(lanes=spec.lanes)
+        return o.lanes, busy, fold, Parts(logic, tuple(stage_memories(stage)))

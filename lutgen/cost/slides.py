@@ -1,14 +1,14 @@
 """The folds of a convolution that keeps whole windows in registers, beside those that do not."""
 
 from lutgen.cost.area import Area
+from lutgen.cost.choice import Choice, Costs, Options, Parts, sizes
 from lutgen.cost.counts import fifo_counts, stage_counts
-from lutgen.cost.options import Choice, Costs, Options, sizes
 from lutgen.model.fold import Fold
 from lutgen.model.lookup import LutConv2d
 from lutgen.model.plan import Planner
 from lutgen.numeric import ceil_div
 from lutgen.spec.fifo import FifoSpec
-from lutgen.spec.memory import stage_memories
+from lutgen.spec.memory import MemorySpec, stage_memories
 from lutgen.spec.network import PortSpec
 
 __all__ = ["EitherOptions", "SlideOptions"]
@@ -40,11 +40,15 @@ class SlideOptions(Options):
     ) -> None:
         super().__init__(node, o, costs)
         self.conv, self.planner, self.give, self.wish = node, planner, give, wish
+        self._bare: dict[int, list[tuple[int, int, Fold, Parts]]] = {}
+        self._forget()
+
+    def _forget(self) -> None:
         self._known: dict[int, list[Choice]] = {}
 
     @property
     def intervals(self) -> set[int]:
-        return {choice.interval for choice in self._choices(self.give)}
+        return {interval for _, interval, _, _ in self._stages(self.give)}
 
     def within(self, gives: tuple[PortSpec, ...], interval: int) -> list[Choice]:
         best: dict[int, Choice] = {}
@@ -57,8 +61,17 @@ class SlideOptions(Options):
     def _choices(self, give: PortSpec) -> list[Choice]:
         """All folds behind beats of so many lanes."""
         if give.lanes not in self._known:
-            self._known[give.lanes] = [self._choice(give, wish) for wish in self._wishes()]
+            self._known[give.lanes] = [
+                self.choice(lanes, interval, fold, self.costs.area(parts))
+                for lanes, interval, fold, parts in self._stages(give)
+            ]
         return self._known[give.lanes]
+
+    def _stages(self, give: PortSpec) -> list[tuple[int, int, Fold, Parts]]:
+        """Lanes, interval, fold, and what it is made of, for all folds."""
+        if give.lanes not in self._bare:
+            self._bare[give.lanes] = [self._stage(give, wish) for wish in self._wishes()]
+        return self._bare[give.lanes]
 
     def _wishes(self) -> list[Fold]:
         """Those that need less than a cycle a tap, unless it is settled that windows are kept: one
@@ -76,16 +89,17 @@ class SlideOptions(Options):
             if wish.slide or ceil_div(lookups, fan_in) * ceil_div(node.out_channels, out) < area
         ]
 
-    def _choice(self, give: PortSpec, wish: Fold) -> Choice:
+    def _stage(self, give: PortSpec, wish: Fold) -> tuple[int, int, Fold, Parts]:
         stages = self.planner.slid(self.conv, give, wish)
-        area = Area()
+        logic = Area()
+        memories: list[MemorySpec] = []
         for stage in stages:
-            area += self.costs.logic(stage_counts(stage))
-            area += self.costs.memory(stage_memories(stage))
+            logic += self.costs.logic(stage_counts(stage))
+            memories += stage_memories(stage)
         for stage in stages[:-1]:  # the last one's queue is counted with the choice
-            area += self.costs.logic(fifo_counts(FifoSpec(stage.o.bits, stage.least_depth)))
+            logic += self.costs.logic(fifo_counts(FifoSpec(stage.o.bits, stage.least_depth)))
         busy = max(stage.interval for stage in stages)
-        return self.choice(stages[-1].o.lanes, busy, wish, area)
+        return stages[-1].o.lanes, busy, wish, Parts(logic, tuple(memories))
 
 
 class EitherOptions(Options):
@@ -100,6 +114,9 @@ class EitherOptions(Options):
     def __init__(self, one: Options, other: Options) -> None:
         super().__init__(one.node, one.o, one.costs)
         self.one, self.other = one, other
+
+    def at(self, costs: Costs) -> Options:
+        return EitherOptions(self.one.at(costs), self.other.at(costs))
 
     @property
     def intervals(self) -> set[int]:

@@ -18,13 +18,14 @@ from lutgen.gateware.contract import contract_of, port_fields
 from lutgen.gateware.network import NetworkCore
 from lutgen.gateware.verilog import convert
 from lutgen.model import Model
+from lutgen.model.check import check_plan
 from lutgen.model.plan import FOLD_FIELDS, Fold, default_fold, default_input_lanes, plan
 from lutgen.numeric import Format, Grid, as_int
 from lutgen.spec.encoder import DigitSpec
 from lutgen.spec.linear import LAYER_METRICS, LinearSpec, format_acc_format
 from lutgen.spec.memory import network_memories
 from lutgen.spec.network import NetworkSpec, PortSpec, Stage
-from lutgen.spec.target import choose_forms, memory_table, target_of
+from lutgen.spec.target import Form, choose_forms, memory_table, target_of
 
 __all__ = ["Core", "build", "build_loadable", "port_fields"]
 
@@ -88,7 +89,14 @@ class Core:
     def load_image(self, model: Model) -> NDArray[np.uint32]:
         """The whole load image that makes a loadable core compute ``model``; see
         `lutgen.gateware.image.model_image`.
+
+        Raises
+        ------
+        ValueError
+            If the core is not loadable.
         """
+        if self.contract["load"] is None:
+            raise ValueError("Core must be loadable to take an image: build it with loadable=True")
         return image.model_image(self.spec, model)
 
 
@@ -108,6 +116,7 @@ def build(
     taps: bool = False,
     target: str | None = None,
     spec: NetworkSpec | None = None,
+    forms: Mapping[tuple[str, int, int], Form] | None = None,
 ) -> Core:
     """The network core of a model.
 
@@ -131,14 +140,21 @@ def build(
     spec : NetworkSpec or None
         A plan of this model, such as the one in a `lutgen.cost.solve.Solution`, in the place of
         folds.
+    forms : mapping of memory key to Form or None
+        What its memories are made of, such as in a `lutgen.cost.solve.Solution`; goes with
+        ``target``. By default what is cheapest there.
 
     Raises
     ------
     LutgenError
         If a node can't be built.
     ValueError, TypeError
-        If an option is out of range.
+        If an option is out of range, or ``spec`` is no plan of this model.
     """
+    if not isinstance(model, Model):
+        raise TypeError(f"Model must be what lutgen.load gives, not {model!r:.80}")
+    if forms is not None and (spec is None or target is None):
+        raise ValueError("Forms of memories must come with their plan and target")
     folds = {}
     for key, wishes in (layers or {}).items():
         for field in wishes:
@@ -159,8 +175,10 @@ def build(
         )
     elif folds or fold != Fold() or input_lanes is not None or name is not None:
         raise ValueError("Folds, name and input lanes are a plan's own: give them to its maker")
+    else:
+        check_plan(model, spec, loadable)
     contents = {} if loadable else image.contents_of(spec, model)
-    return _generate(spec, contents, model, taps=taps, target=target)
+    return _generate(spec, contents, model, taps=taps, target=target, forms=forms)
 
 
 def build_loadable(
@@ -264,13 +282,13 @@ def _generate(
     *,
     taps: bool = False,
     target: str | None = None,
+    forms: Mapping[tuple[str, int, int], Form] | None = None,
 ) -> Core:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", spec.name) or spec.name in KEYWORDS:
         raise ValueError(f"Name of a core must be a Verilog identifier, not {spec.name!r}")
     core = NetworkCore(spec, contents, taps=taps)
     memories = list(network_memories(spec, loadable_maps=bool(core.rams)))
-    forms = None
-    if target is not None:
+    if target is not None and forms is None:
         forms = choose_forms((memory for _, memory in memories), target_of(target))
     text = convert(core, spec.name, forms)
     table = memory_table(memories, forms)

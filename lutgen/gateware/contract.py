@@ -10,6 +10,7 @@ import lutgen
 from lutgen.gateware.load import LOAD_WORD_BITS
 from lutgen.gateware.network import NetworkCore
 from lutgen.model import Model, digest
+from lutgen.model.check import stage_fold
 from lutgen.numeric import ceil_div
 from lutgen.spec.conv import Conv2dSpec
 from lutgen.spec.network import NetworkSpec, PortSpec, Stage
@@ -95,6 +96,7 @@ def contract_of(
 
 def _stage(spec: NetworkSpec, stage: Stage) -> dict[str, Any]:
     part, row = stage.spec, stage.row
+    fold = stage_fold(spec, stage)
     entry: dict[str, Any] = {
         "name": stage.name,
         "op": stage.op,
@@ -116,12 +118,7 @@ def _stage(spec: NetworkSpec, stage: Stage) -> dict[str, Any]:
             "shift": row.shift,
             "acc_bits": row.acc.bits,
             "memory": row.memory,
-            "fold": {
-                "lanes": row.lanes,
-                "fan_in": row.fan_in,
-                "encoder_centroids": row.encoder_centroids,
-                "encoder_dims": row.encoder_dims,
-            },
+            "fold": fold,
         }
         resources |= {
             "table": row.table_bits,
@@ -129,19 +126,10 @@ def _stage(spec: NetworkSpec, stage: Stage) -> dict[str, Any]:
             "bias": row.bias_bits,
             "index_buffer": row.index_buffer_bits,
         }
-    elif stage.op not in ("regroup", "encode", "windows", "argmax"):
-        entry["fold"] = {"lanes": stage.o.lanes}
-    if stage.op == "lut_conv2d":
-        entry["fold"]["slide"] = int(not isinstance(part, Conv2dSpec))
-        before = [s for s in spec.stages if s.op == "encode"]
-        codes = [s.spec for s in before if s.name.rpartition("__")[0] == stage.name]
-        if codes:  # the encoders are a stage of their own
-            entry["fold"]["encoder_centroids"] = codes[0].row.encoder_centroids
-            entry["fold"]["encoder_dims"] = codes[0].row.encoder_dims
+    elif fold:
+        entry["fold"] = fold
     if isinstance(part, Conv2dSpec):
         entry |= {"encode": part.encode, "order": part.order}
-        if part.encode == "window":
-            entry["fold"]["window_channels"] = part.word
         resources["index_buffer"] = part.index_buffer_bits
     if isinstance(part, EncodeSpec):
         entry["subvec"], entry["centroids"] = part.row.subvec, part.row.centroids

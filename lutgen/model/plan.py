@@ -121,6 +121,7 @@ class Planner:
         self._at = {"input": "input"}  # the stage that gives what a node gives
         self._gives = {"input": port}
         self._plain: dict[str, Conv2dSpec] = {}
+        self._encoders: dict[tuple[str, int | None, int | None], list[EncodeSpec]] = {}
 
     def add(self, node: Node, wish: Fold) -> None:
         """The stage of a node, and what has to stand before it."""
@@ -255,9 +256,11 @@ class Planner:
             source = self.regroup(name, 0, source, lanes)
         pixels = conv.window.height * conv.window.width
         plain = replace(conv.row, lanes=1, taps=1)
-        for spec in sorted(_encode_folds(plain, pixels, wish), key=_comparisons):
-            if spec.interval <= busy:
-                break
+        key = (name, wish.encoder_centroids, wish.encoder_dims)
+        if key not in self._encoders:
+            self._encoders[key] = sorted(_encode_folds(plain, pixels, wish), key=_comparisons)
+        some = self._encoders[key]
+        spec = next((spec for spec in some if spec.interval <= busy), some[-1])
         o = PortSpec(pixels * plain.codebooks, spec.result, spec.row.fan_in)
         self._put(Stage(self._name(name, "codes"), "encode", (source,), spec, lanes, o))
         return self.stages[-1].name

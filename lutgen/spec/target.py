@@ -17,6 +17,7 @@ __all__ = [
     "choose_forms",
     "form_of",
     "memory_table",
+    "squeeze_forms",
     "target_of",
 ]
 
@@ -258,6 +259,47 @@ def choose_forms(
                 forms[key] = other[key]
                 left -= need
     return forms
+
+
+def squeeze_forms(
+    memories: Iterable[MemorySpec],
+    target: Target,
+    forms: Mapping[tuple[str, int, int], Form],
+    blocks: int,
+) -> dict[tuple[str, int, int], Form]:
+    """Other forms, where ``forms`` take more than so many block RAMs: those that spare a block for
+    the fewest lookup tables. What is left may still be too much.
+    """
+    counts: dict[tuple[str, int, int], int] = {}
+    others: dict[tuple[str, int, int], list[Form]] = {}
+    for memory in memories:
+        counts[memory.key] = counts.get(memory.key, 0) + memory.count
+        others[memory.key] = [f for f in _forms(memory, target) if f.name != "single"]
+    found = dict(forms)
+    over = sum(counts[key] * found[key].blocks for key in counts) - blocks
+    moved: list[tuple[int, tuple[str, int, int], Form]] = []
+    while over > 0:
+        steps = []
+        for key, some in others.items():
+            now, count = found[key], counts[key]
+            for form in some:
+                if form.blocks < now.blocks:
+                    more = count * (form.luts - now.luts)
+                    spared = count * (now.blocks - form.blocks)
+                    # Only blocks that are too many count: sparing more is no better.
+                    steps.append((more / min(spared, over), more, spared, key, form))
+        if not steps:
+            break
+        _, luts, spared, key, form = min(steps, key=lambda step: step[:2])
+        moved.append((luts, key, found[key]))
+        found[key] = form
+        over -= spared
+    for _, key, before in sorted(moved, key=lambda move: -move[0]):  # what later ones made needless
+        spared = counts[key] * (before.blocks - found[key].blocks)
+        if 0 < spared <= -over:
+            found[key] = before
+            over += spared
+    return found
 
 
 def target_of(name: str) -> Target:

@@ -1,0 +1,308 @@
+"""The fastest core that fits a device.
+
+A device is short of something else than its neighbour: of lookup tables or of block RAMs. So a
+block is worth whatever makes the cheapest core fit, and that is looked for anew for every interval.
+Where dear blocks are too few tables and cheap ones too many, single memories change their form. For
+an interval that nothing fits, the least sum of both mostly proves it, for all shorter ones too.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from lutgen.cost.area import Area, CoreArea, core_area, core_memories, memory_area
+from lutgen.cost.ways import Solver, Way
+from lutgen.spec.memory import MemorySpec, stage_memories
+from lutgen.spec.network import NetworkSpec
+from lutgen.spec.target import Device, Form, Target, choose_forms, squeeze_forms
+
+__all__ = ["Built", "Fit", "Ladder", "excess"]
+
+RATES = tuple(2 ** (k / 2) for k in range(-6, 9))  # what a block may be worth, of the usual
+USUAL = RATES.index(1.0)
+GAP = 24  # intervals at most that are looked at one by one
+ROUNDS = 5
+
+Forms = Mapping[tuple[str, int, int], Form]
+
+
+class Ladder:
+    """Solvers that count a block as more or less, shared by the devices of a family.
+
+    Parameters
+    ----------
+    solver : Solver
+        With the usual worth.
+    """
+
+    def __init__(self, solver: Solver) -> None:
+        self.solver = solver
+        self._solvers = {USUAL: solver}
+        self._ways: dict[tuple[int, int], Way | None] = {}
+
+    def target(self, rate: int) -> Target:
+        """The family, with that worth of a block."""
+        usual = self.solver.costs.target
+        return replace(usual, block_luts=max(1, round(usual.block_luts * RATES[rate])))
+
+    def way(self, rate: int, interval: int) -> Way | None:
+        """The cheapest."""
+        if rate not in self._solvers:
+            self._solvers[rate] = self.solver.at(self.target(rate))
+        if (rate, interval) not in self._ways:
+            self._ways[rate, interval] = self._solvers[rate].reach(interval)
+        return self._ways[rate, interval]
+
+
+def excess(area: Area, device: Device, margin: float) -> list[tuple[float, str]]:
+    """What is too much, the worst first: by how many times, and in words."""
+    free = 1 - margin
+    found = []
+    for what, need, most in (
+        ("LUTs", area.luts, device.luts * free),
+        ("flip-flops", area.ffs, device.ffs * free),
+        ("block RAMs", area.blocks, int(device.blocks * free + 1e-9)),
+        ("single-port RAMs", area.single, device.target.single_count),
+    ):
+        if need > most:
+            text = f"{need:,.0f} {what} of {most:,.0f}"
+            found.append((need / most if most else float("inf"), text))
+    return sorted(found, reverse=True)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A core that was counted with its queues.
+
+    Attributes
+    ----------
+    spec : NetworkSpec
+    way : Way
+    target : Target
+        With what a block was worth.
+    forms : mapping of memory key to Form
+    area : CoreArea
+    """
+
+    spec: NetworkSpec
+    way: Way
+    target: Target
+    forms: Forms
+    area: CoreArea
+
+
+@dataclass(frozen=True)
+class _Try:
+    """A core before its queues are known."""
+
+    rate: int
+    way: Way
+    area: Area
+
+
+class Fit:
+    """Cores for a device.
+
+    Parameters
+    ----------
+    ladder : Ladder
+        Of its family.
+    device : Device
+    margin : float
+        Of it, that stays free.
+    say : callable
+        Takes a line of progress.
+    """
+
+    def __init__(
+        self, ladder: Ladder, device: Device, margin: float, say: Callable[[str], None]
+    ) -> None:
+        self.ladder, self.device, self.margin, self.say = ladder, device, margin, say
+        self.solver = ladder.solver
+        self.queues = Area()  # what they took over what was thought
+        self.nearest: dict[int, _Try] = {}
+        self._found: dict[int, _Try | None] = {}
+        self._hopeless: set[int] = set()
+
+    @cached_property
+    def _single(self) -> bool:
+        """Whether there are RAMs that only a whole core can share out."""
+        return bool(self.device.target.single_count) and self.solver.wishes.loadable
+
+    def near(self, interval: int) -> list[tuple[float, str]]:
+        """What is too much of the core that comes closest."""
+        self.fit(interval)
+        near = self.nearest.get(interval)
+        return [] if near is None else excess(near.area, self.device, self.margin)
+
+    def largest(self, interval: int, what: str) -> str:
+        """The layer that takes most of it, in the core that comes closest."""
+        choices = self.nearest[interval].way.choices
+        areas = [float(getattr(choice.area, what)) for choice in choices]
+        return self.solver.nodes[areas.index(max(areas))].node.name
+
+    def fit(self, interval: int) -> _Try | None:
+        """A core that fits; None if none was found."""
+        if interval not in self._found:
+            self.say(f"looking for a core of {interval} cycles that fits {self.device.name} ...")
+            self._found[interval] = self._fit(interval)
+        return self._found[interval]
+
+    def _fit(self, interval: int) -> _Try | None:
+        tried: dict[int, _Try] = {}
+
+        def few(rate: int) -> bool:
+            """Whether blocks suffice where they are worth so much."""
+            if rate not in tried:
+                way = self.ladder.way(rate, interval)
+                assert way is not None
+                tried[rate] = _Try(rate, way, self._area(way, rate) + self.queues)
+                self._judge(tried[rate], interval)
+            return tried[rate].area.blocks <= self._blocks
+
+        if self.ladder.way(USUAL, interval) is None:
+            self._hopeless.add(interval)
+            return None
+        low, high = (-1, USUAL) if few(USUAL) else (USUAL, len(RATES))
+        while high - low > 1 and not self._fitting(tried):
+            middle = (low + high) // 2
+            if few(middle):
+                high = middle
+            else:
+                low = middle
+        if (found := self._fitting(tried)) is not None:
+            return found
+        for rate in (high, low):
+            if rate in tried and interval not in self._hopeless:
+                found = self._squeezed(tried[rate])
+                self._judge(found, interval)
+                if not excess(found.area, self.device, self.margin):
+                    return found
+        return None
+
+    def _fitting(self, tried: Mapping[int, _Try]) -> _Try | None:
+        some = [t for t in tried.values() if not excess(t.area, self.device, self.margin)]
+        return min(some, key=lambda t: abs(t.rate - USUAL), default=None)
+
+    @property
+    def _blocks(self) -> int:
+        return int(self.device.blocks * (1 - self.margin) + 1e-9)
+
+    def _judge(self, found: _Try, interval: int) -> None:
+        """Keeps what comes closest, and whether the least sum is too much already."""
+        near = self.nearest.get(interval)
+        if near is None or self._worst(found.area) < self._worst(near.area):
+            self.nearest[interval] = found
+        device, free = self.device, 1 - self.margin
+        worth = self.ladder.target(found.rate).block_luts
+        most = free * (device.luts + 0.25 * device.ffs) + worth * self._blocks
+        area = found.way.area
+        # A hundredth, for what counts besides: narrow beats.
+        if not self._single and area.luts + 0.25 * area.ffs + worth * area.blocks > 1.01 * most:
+            self._hopeless.add(interval)
+
+    def _worst(self, area: Area) -> float:
+        found = excess(area, self.device, self.margin)
+        return found[0][0] if found else 1.0
+
+    def _area(self, way: Way, rate: int) -> Area:
+        """A way's, with RAMs of a single port where there are."""
+        if not self._single:
+            return way.area
+        memories = self._memories(way)
+        target = self.ladder.target(rate)
+        single = replace(
+            target,
+            single=self.device.target.single,
+            single_luts=self.device.target.single_luts,
+            single_count=self.device.target.single_count,
+        )
+        plain = choose_forms(memories, replace(target, single=None, single_count=0))
+        return self._other(way.area, memories, plain, choose_forms(memories, single))
+
+    def _memories(self, way: Way) -> list[MemorySpec]:
+        return [m for stage in self.solver.spec(way).stages for m in stage_memories(stage)]
+
+    def _other(self, area: Area, memories: list[MemorySpec], old: Forms, new: Forms) -> Area:
+        """With other forms."""
+        fit = self.solver.costs.fit
+        was = sum((memory_area(m, old[m.key], fit) for m in memories), Area())
+        now = sum((memory_area(m, new[m.key], fit) for m in memories), Area())
+        return Area(
+            area.luts + now.luts - was.luts,
+            area.ffs + now.ffs - was.ffs,
+            area.blocks + now.blocks - was.blocks,
+            area.single + now.single - was.single,
+            area.bits,
+        )
+
+    def _squeezed(self, found: _Try) -> _Try:
+        """With single memories of another form, so that blocks suffice."""
+        target = self._target(found.rate)
+        memories = self._memories(found.way)
+        old = choose_forms(memories, target)
+        most = self._blocks - self.queues.blocks
+        new = squeeze_forms(memories, target, old, most)
+        return replace(found, area=self._other(found.area, memories, old, new))
+
+    def _target(self, rate: int) -> Target:
+        """The device's, with that worth of a block."""
+        return replace(self.device.target, block_luts=self.ladder.target(rate).block_luts)
+
+    def build(self, found: _Try) -> Built:
+        """With its queues."""
+        self.say(f"counting the queues of a core for {self.device.name} ...")
+        spec = self.solver.spec(found.way)
+        target = self._target(found.rate)
+        memories = core_memories(spec)
+        forms = choose_forms(memories, target)
+        forms = squeeze_forms(memories, target, forms, self._blocks)
+        return Built(spec, found.way, target, forms, core_area(spec, target, forms=forms))
+
+    def fits(self, built: Built) -> bool:
+        """Whether it does; if not, the next one has to leave room for such queues."""
+        total = built.area.total
+        if not excess(total, self.device, self.margin):
+            return True
+        self.nearest = {}
+        self._found = {}
+        way = built.way.area
+        self.queues = Area(
+            max(self.queues.luts, total.luts - way.luts),
+            max(self.queues.ffs, total.ffs - way.ffs),
+            max(self.queues.blocks, total.blocks - way.blocks),
+        )
+        return False
+
+    def fastest(self) -> tuple[int, Built] | None:
+        """The fastest that fits, and the interval that it was chosen for."""
+        intervals = self.solver.intervals
+        least = 0
+        for _ in range(ROUNDS):
+            at = self._search(least)
+            if at is None:
+                return None
+            found = self.fit(intervals[at])
+            assert found is not None
+            built = self.build(found)
+            if self.fits(built):
+                return intervals[at], built
+            least = at
+        return None
+
+    def _search(self, least: int) -> int | None:
+        """The number of the shortest interval, from one on, that something fits."""
+        intervals = self.solver.intervals
+        low, high = least - 1, len(intervals)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.fit(intervals[middle]) is not None:
+                high = middle
+            else:
+                low = middle
+        # What does not fit at one interval may at a shorter one, unless that is known not to.
+        sure = max((k for k in range(high) if intervals[k] in self._hopeless), default=-1)
+        for k in range(max(sure + 1, least, high - GAP), high):
+            if self.fit(intervals[k]) is not None:
+                return k
+        return high if high < len(intervals) else None
