@@ -351,7 +351,7 @@ def _utilisation(rows: list[Row]) -> list[str]:
         "one clock, no stalls from outside, requantised results, every byte compared.",
         "*Utilisation* is lookups over cycles. A table beat of 16 bytes is the least that hides",
         "the loading of tables behind a full pass. Rows that take long are of the smaller product,",
-        "which one block and one tile hold; its first tables, which nothing hides, weigh more.",
+        "which one block and one tile hold: nothing hides its results, which leave by 4 bytes.",
         "",
         *_head(
             "M x K x N | >table beat, bytes | indices | halves of tables | >cycles | >predicted "
