@@ -85,7 +85,7 @@ def test_build_and_draw(capsys, tmp_path, model):
     ("args", "text"),
     [
         (["--throughput", 5], "argument --throughput: goes with --clock"),
-        (["--throughput", 5, "--clock", 2], "more than one a cycle"),
+        (["--throughput", 5, "--clock", "2Hz"], "more than one a cycle"),
         (["--clock", "fast"], "argument --clock: must be a frequency"),
         (["--interval", 9, "--throughput", 5, "--clock", "1MHz"], "leave one out"),
         (["--device", "up6k"], "argument --device: must be one of"),
