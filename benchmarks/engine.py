@@ -28,6 +28,7 @@ from lutgen.host.build import build_engine
 from lutgen.host.compiler import compile_model
 from lutgen.spec.engine import EngineSpec, preset
 from lutgen.spec.job import JobSpec
+from lutgen.spec.pace import Pace, predicted
 
 sys.path.insert(0, str(ROOT / "tests"))
 from engines import product_of, random_engine, random_job
@@ -65,7 +66,7 @@ TWO_CLOCKS = EngineSpec(
 NETWORKS = EngineSpec(196, 4, fan_in=4, lanes=16, matchers=2, encoders=4)
 SAMPLES = {"mnist": 100, "lenet5": 10}
 TITLES = {"mnist": "MNIST MLP", "lenet5": "LeNet-5"}
-LARGE, SMALL = (512, 768, 768), (256, 768, 256)
+LARGE, SMALL, WIDE = (512, 768, 768), (256, 768, 256), (128, 192, 768)
 UTILISATION: tuple[Row, ...] = (
     {"shape": LARGE, "table_beat": 16, "reuse": True, "ping_pong": True},
     {"shape": LARGE, "table_beat": 16, "reuse": False, "ping_pong": True},
@@ -74,7 +75,12 @@ UTILISATION: tuple[Row, ...] = (
     {"shape": SMALL, "table_beat": 4, "reuse": True, "ping_pong": True},
     {"shape": SMALL, "table_beat": 2, "reuse": True, "ping_pong": True},
     {"shape": SMALL, "table_beat": 16, "reuse": True, "ping_pong": False},
+    *(
+        {"shape": WIDE, "table_beat": 16, "reuse": reuse, "ping_pong": True, "encode_interval": 4}
+        for reuse in (True, False)
+    ),
 )
+BEATS = (32, 16, 8, 4, 2, 1)  # bytes of the table stream that the curve is predicted for
 
 
 def rows(mnist: Path) -> list[Row]:
@@ -170,11 +176,22 @@ def network(row: Row, mnist: Path) -> Row:
     }
 
 
+def engine_of(row: Row) -> EngineSpec:
+    """The preset, changed as a row of ``utilisation`` says."""
+    slow = row.get("encode_interval", 1)
+    return preset(
+        "lut-dla-1",
+        table_beat=row["table_beat"],
+        ping_pong=row["ping_pong"],
+        encoder_centroids=16 // slow,
+    )
+
+
 def utilisation(row: Row, _: Path) -> Row:
     """One product on the first design of the paper, without stalls from outside."""
     rng = np.random.default_rng(0)
     m, k, n = row["shape"]
-    spec = preset("lut-dla-1", table_beat=row["table_beat"], ping_pong=row["ping_pong"])
+    spec = engine_of(row)
     limits = {"shift": 8, "low": 0, "high": 255}
     job = JobSpec(spec, rows=m, codebooks=-(-k // 3), outputs=n, reuse=row["reuse"], **limits)
     x = rng.integers(0, 256, (m, job.codebooks * 3))
@@ -201,16 +218,11 @@ MEASURES = {
 }
 
 
-def predicted(row: Row) -> str:
-    """The cycles that the model of the engine's pace says a row of ``utilisation`` takes."""
-    try:
-        from lutgen.spec.pace import predicted_cycles
-    except ImportError:
-        return "-"
+def foretold(row: Row) -> Pace:
+    """What the model of the engine's pace says of a row of ``utilisation``."""
     m, k, n = row["shape"]
-    spec = preset("lut-dla-1", table_beat=row["table_beat"], ping_pong=row["ping_pong"])
-    job = JobSpec(spec, rows=m, codebooks=-(-k // 3), outputs=n, reuse=row["reuse"], high=255)
-    return f"{predicted_cycles(job):,}"
+    spec, reuse = engine_of(row), row["reuse"]
+    return predicted(JobSpec(spec, rows=m, codebooks=-(-k // 3), outputs=n, reuse=reuse, high=255))
 
 
 def table(rows: list[Row]) -> str:
@@ -354,7 +366,8 @@ def _utilisation(rows: list[Row]) -> list[str]:
         "which one block and one tile hold: nothing hides its results, which leave by 4 bytes.",
         "",
         *_head(
-            "M x K x N | >table beat, bytes | indices | halves of tables | >cycles | >predicted "
+            "M x K x N | >table beat, bytes | >encoder, cycles | indices | halves of tables "
+            "| >cycles | >predicted "
             "| >lookups | >utilisation, % | >stall table | >stall index | >stall result "
             "| >MB in | differs"
         ),
@@ -362,13 +375,30 @@ def _utilisation(rows: list[Row]) -> list[str]:
     for row in rows:
         count = row["counters"]
         cells = [" x ".join(map(str, row["shape"])), f"{row['table_beat']}"]
-        cells += ["reused" if row["reuse"] else "found for every tile"]
+        cells += [
+            f"{row.get('encode_interval', 1)}",
+            "reused" if row["reuse"] else "found for every tile",
+        ]
         cells += ["2" if row["ping_pong"] else "1"]
-        cells += [f"{count['CYCLES']:,}", predicted(row), f"{count['LOOKUPS']:,}"]
+        cells += [f"{count['CYCLES']:,}", f"{foretold(row).cycles:,}", f"{count['LOOKUPS']:,}"]
         cells += [f"{100 * row['utilisation']:.1f}"]
         cells += [f"{count[f'STALL_{each.upper()}']:,}" for each in STALLS[:3]]
         given = sum(size for name, size in row["megabytes"].items() if name != "results")
         text.append(line([*cells, f"{given:.1f}", "no" if row["passed"] else "yes"]))
+    text += [
+        "",
+        "The same by prediction, for 512 x 768 x 768 and all widths of the table stream; with one",
+        "half of tables beside it.",
+        "",
+        *_head(">table beat, bytes | >cycles | >utilisation, % | >one half: cycles | >%"),
+    ]
+    for beat in BEATS:
+        cells = [f"{beat}"]
+        for ping_pong in (True, False):
+            row = {"shape": LARGE, "table_beat": beat, "reuse": True, "ping_pong": ping_pong}
+            pace = foretold(row)
+            cells += [f"{pace.cycles:,}", f"{100 * pace.utilisation:.1f}"]
+        text.append(line(cells))
     return text
 
 
