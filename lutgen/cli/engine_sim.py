@@ -92,9 +92,16 @@ def whole(args: argparse.Namespace, spec: "EngineSpec") -> "Whole":
     from lutgen.host.transport import run as drive
     from lutgen.train.data import load_samples
 
+    if not (Path(args.model) / "job.json").is_file():
+        raise LutgenError(
+            f"{args.model}: is no job, which is what an engine plays; make one with "
+            f"`lutgen compile MODEL.lut --engine {args.core} -o JOB`"
+        )
     job = jobfile.load(args.model)
     if job.engine != spec:
-        raise LutgenError(f"{args.model}: was compiled for another engine than {args.core}")
+        raise LutgenError(
+            f"{args.model}: was compiled for another engine than {args.core}; compile it again"
+        )
     if args.data is None:
         raise LutgenError("argument --data: is needed with a JOB folder")
     x = load_samples(args.data).x[: args.samples or 4]

@@ -10,6 +10,7 @@ from lutgen.errors import LutgenError
 from lutgen.files import reason
 from lutgen.model.base import Fields
 from lutgen.spec.engine import EngineSpec
+from lutgen.spec.engine_registers import fingerprint
 
 __all__ = ["FORMAT", "VERSION", "engine_contract", "engine_of", "parameters_of", "read_json"]
 
@@ -75,7 +76,13 @@ def engine_of(path: str | os.PathLike[str]) -> EngineSpec:
             )
         if "parameters" not in data:
             raise LutgenError("field 'parameters': is missing; build the engine again")
-        return parameters_of(Fields(data["parameters"], "field 'parameters'"))
+        spec = parameters_of(Fields(data["parameters"], "field 'parameters'"))
+        mark = data.get("fingerprint")
+        if mark is not None and mark != fingerprint(spec):
+            raise LutgenError(
+                "field 'fingerprint': does not belong to the parameters; build the engine again"
+            )
+        return spec
     except LutgenError as error:
         raise LutgenError(f"{path}: {error}") from error
 

@@ -122,6 +122,7 @@ class EngineSpec:
 
     def __post_init__(self) -> None:
         as_int(self.codebooks, "Codebooks", low=1, high=1 << 16)
+        as_int(self.subvec, "Sub-vector length", low=1, high=1 << 12)
         as_int(self.activation_bits, "Activation bits", low=2, high=16)
         as_int(self.table_bits, "Table bits", low=2, high=16)
         as_int(self.output_bits, "Output bits", low=2, high=16)
@@ -136,7 +137,7 @@ class EngineSpec:
             )
         _ = self.encoder
         as_int(self.centroids, "Centroids", low=2, high=1 << 15)
-        as_int(self.index_depth, "Rows of the index buffer", low=LEAST_PASS)
+        as_int(self.index_depth, "Rows of the index buffer", low=LEAST_PASS, high=1 << 24)
         as_int(self.result_depth, "Rows of results", low=2)
         for name in ("activation", "centroid", "table", "result"):
             try:
