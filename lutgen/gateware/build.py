@@ -95,7 +95,7 @@ class Core:
         ValueError
             If the core is not loadable.
         """
-        if self.contract["load"] is None:
+        if self.contract.get("load", True) is None:
             raise ValueError("Core must be loadable to take an image: build it with loadable=True")
         return image.model_image(self.spec, model)
 
