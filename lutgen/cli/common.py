@@ -29,6 +29,7 @@ __all__ = [
     "read_contract",
     "say",
     "stage_table",
+    "verilog_beside",
 ]
 
 FOLDS = ("lanes", "fan_in", "encoder_centroids", "encoder_dims", "window_channels", "slide")
@@ -232,6 +233,17 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
             for cell, width, numeric in zip(line, widths, right, strict=True)
         ]
         print("  ".join(parts).rstrip())
+
+
+def verilog_beside(path: Path) -> str:
+    """The Verilog that goes with a contract."""
+    verilog = path.with_suffix(".v")
+    try:
+        return verilog.read_text(encoding="utf-8")
+    except OSError as error:
+        raise LutgenError(
+            f"{verilog}: can't be read: {reason(error)}; it goes with {path}"
+        ) from error
 
 
 def read_contract(path: Path) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import numpy as np
 
 from lutgen.cli import common
 from lutgen.errors import LutgenError
-from lutgen.files import reason
 
 if TYPE_CHECKING:
     from lutgen.flows.engine import Outcome, Whole
@@ -39,13 +38,7 @@ def run(args: argparse.Namespace) -> int:
             raise LutgenError(f"argument --{option}: goes with the core of a model, not an engine")
     path: Path = args.core
     spec = engine_of(path)
-    verilog = path.with_suffix(".v")
-    try:
-        text = verilog.read_text(encoding="utf-8")
-    except OSError as error:
-        raise LutgenError(
-            f"{verilog}: can't be read: {reason(error)}; it goes with {path}"
-        ) from error
+    text = common.verilog_beside(path)
     name = json.loads(path.read_text(encoding="utf-8"))["name"]
     if args.model is None:
         if args.data is not None:

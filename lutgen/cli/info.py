@@ -45,9 +45,9 @@ def run(args: argparse.Namespace) -> int:
                 f"argument --svg: {path} is a model; give the .json that `lutgen build` wrote"
             )
         check_writable(args.svg, inputs=[path])
-    if engine_sim.is_engine(path):
-        return engine.show_contract(path, args)
     if start != b"PK":  # a .lut is a zip archive
+        if engine_sim.is_engine(path):
+            return engine.show_contract(path, args)
         contract = contract_of(path)
         if args.svg is not None:
             write_text(args.svg, picture_of(contract, path))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lutgen.cli import common, engine_sim
 from lutgen.cli.cases import Case, check_built, loadable_case, model_case
 from lutgen.errors import LutgenError
-from lutgen.files import check_writable, reason
+from lutgen.files import check_writable
 
 if TYPE_CHECKING:
     from lutgen.flows import LayerReport, SimReport
@@ -187,13 +187,7 @@ def choose_driver(case: Case, args: argparse.Namespace, waves: Path | None) -> s
 def built_core(path: Path) -> tuple[str, dict[str, Any]]:
     """Text and contract of a built core."""
     contract = common.read_contract(path)
-    verilog = path.with_suffix(".v")
-    try:
-        return verilog.read_text(encoding="utf-8"), contract
-    except OSError as error:
-        raise LutgenError(
-            f"{verilog}: can't be read: {reason(error)}; it goes with {path}"
-        ) from error
+    return common.verilog_beside(path), contract
 
 
 def core_of(

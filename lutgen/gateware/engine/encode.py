@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from lutgen.gateware.encoder import CentroidEncoder
 from lutgen.gateware.engine.channel import Channel, packet_layout
 from lutgen.gateware.engine.tables import room
-from lutgen.gateware.engine.walk import Walk
+from lutgen.gateware.engine.walk import SIZE, Walk
 from lutgen.gateware.fifo import Fifo, Pushes
 from lutgen.gateware.memory import LoadPort
 from lutgen.gateware.pingpong import PingPong
@@ -16,8 +16,6 @@ from lutgen.gateware.tree import delay, position_bits
 from lutgen.spec.engine import EngineSpec
 
 __all__ = ["CodebookLoader", "Encode", "EncoderArray", "RowFeed", "encode_job"]
-
-SIZE = 1 << 16  # blocks and tiles of a job, at most
 
 
 def encode_job(spec: EngineSpec) -> data.StructLayout:
@@ -88,14 +86,13 @@ class RowFeed(wiring.Component):
         m.submodules.register = register = Register(self.o.p.shape())
         connect(m, register.o, flipped(self.o))
         moves = Signal(name="moves")
-        last_row = Signal.like(job.last_row, name="last_row")
         last_beat = Mux(job.indices, spec.code_beats - 1, spec.activation_beats - 1)
         walk = Walk(
             m,
             moves,
             [
                 ("beat", beats, last_beat),
-                ("row", spec.rows, last_row),
+                ("row", spec.rows, (job.last_row, job.short_last_row)),
                 ("group", spec.groups, job.last_group),
                 ("turn", SIZE, job.last_turn),
                 ("block", SIZE, job.last_block),
@@ -103,7 +100,6 @@ class RowFeed(wiring.Component):
         )
         complete = walk.ends["beat"]
         m.d.comb += [
-            last_row.eq(Mux(walk.last["block"], job.short_last_row, job.last_row)),
             self.final.eq(walk.final),
             self.i.ready.eq(~complete | register.i.ready),
             moves.eq(self.i.valid & self.i.ready),

@@ -150,18 +150,9 @@ class Engine(wiring.Component):
             row = encode.o
         self._connect_stream(m, "a", encode.i_activations)
         self._connect_stream(m, "c", encode.i_centroids)
-        whole = registers.mode_reuse | (registers.mode_results == INDICES)
-        job = encode.job
-        m.d.comb += [
-            job.last_row.eq(registers.rows - 1),
-            job.short_last_row.eq(registers.last_rows - 1),
-            job.last_group.eq(registers.groups - 1),
-            job.last_block.eq(registers.blocks - 1),
-            job.indices.eq(registers.mode_input_indices),
-            job.signed.eq(registers.mode_signed),
-        ]
-        with m.If(~whole):
-            m.d.comb += job.last_turn.eq(registers.tiles - 1)
+        self._job(m, registers, encode.job)
+        with m.If(~(registers.mode_reuse | (registers.mode_results == INDICES))):
+            m.d.comb += encode.job.last_turn.eq(registers.tiles - 1)
         for name in ("run", "stop", "forced"):
             self._level(m, getattr(control, name), getattr(encode, name), domain, name)
         seen = {}
@@ -251,7 +242,10 @@ class Engine(wiring.Component):
             self.m_axis_tlast.eq(results.o.p.last),
             results.o.ready.eq(self.m_axis_tready),
         ]
-        self._jobs(m, registers, loader.job, sequencer.job, results.job)
+        for job in (loader.job, sequencer.job, results.job):
+            self._job(m, registers, job)
+        last = Mux(gives_indices, registers.groups, registers.tiles) - 1
+        m.d.comb += results.job.last_turn.eq(last)
         faults = Cat(encode["faults"], channel.short, channel.long, ring.stuck & going & matches)
         m.d.comb += control.fault.eq(faults.any())
         self._errors(m, registers, control, faults)
@@ -285,14 +279,16 @@ class Engine(wiring.Component):
             slices.append(matcher)
         return slices
 
-    def _jobs(self, m, registers, table, match, result):
-        """What each part has to know of the job."""
+    def _job(self, m, registers, job):
+        """What a part has to know of the job, as the registers say it; but for its turns."""
         fields = {
             "last_row": registers.rows - 1,
             "short_last_row": registers.last_rows - 1,
             "last_group": registers.groups - 1,
             "last_tile": registers.tiles - 1,
             "last_block": registers.blocks - 1,
+            "indices": registers.mode_input_indices,
+            "signed": registers.mode_signed,
             "reuse": registers.mode_reuse,
             "has_map": registers.mode_map,
             "kind": registers.mode_results,
@@ -300,13 +296,9 @@ class Engine(wiring.Component):
             "low": registers.low,
             "high": registers.high,
         }
-        for job in (table, match, result):
-            for name in job.shape().members:
-                if name in fields:
-                    m.d.comb += job[name].eq(fields[name])
-        m.d.comb += result.last_turn.eq(registers.tiles - 1)
-        with m.If(registers.mode_results == INDICES):
-            m.d.comb += result.last_turn.eq(registers.groups - 1)
+        for name in job.shape().members:
+            if name in fields:
+                m.d.comb += job[name].eq(fields[name])
 
     def _errors(self, m, registers, control, faults):
         """Error bits stay until the next start."""

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from lutgen.gateware.engine.tables import SlicedMemory, kept_bits, table_write
-from lutgen.gateware.engine.walk import Walk
+from lutgen.gateware.engine.walk import SIZE, Walk
 from lutgen.gateware.matcher import AccumulatorTree
 from lutgen.gateware.memory import Buffer
 from lutgen.gateware.tree import delay, position_bits
@@ -13,7 +13,6 @@ from lutgen.spec.engine import LEAST_PASS, WORD, EngineSpec
 
 __all__ = ["CAUSES", "Matcher", "Sequencer", "match_job", "matcher_signature", "step_layout"]
 
-SIZE = 1 << 16  # blocks and tiles of a job, at most
 CAUSES = ("table", "index", "result", "pass")  # what a step may have to wait for, as it is asked
 
 
@@ -91,12 +90,11 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         spec, job = self.spec, self.job
-        last_row = Signal.like(job.last_row, name="last_row")
         walk = Walk(
             m,
             self.steps,
             [
-                ("row", spec.rows, last_row),
+                ("row", spec.rows, (job.last_row, job.short_last_row)),
                 ("group", spec.groups, job.last_group),
                 ("tile", SIZE, job.last_tile),
                 ("block", SIZE, job.last_block),
@@ -108,6 +106,7 @@ class Sequencer(wiring.Component):
         # A pass of fewer rows than a sum takes to come back is followed by a rest.
         rest = Signal(range(LEAST_PASS), name="rest")
         short = Signal.like(rest, name="missing")
+        last_row = Mux(walk.last["block"], job.short_last_row, job.last_row)
         for rows in range(1, LEAST_PASS):
             with m.If(last_row == rows - 1):
                 m.d.comb += short.eq(LEAST_PASS - rows)
@@ -123,7 +122,6 @@ class Sequencer(wiring.Component):
         )
         wanted = Signal(name="wanted")
         m.d.comb += [
-            last_row.eq(Mux(walk.last["block"], job.short_last_row, job.last_row)),
             wanted.eq(self.go & ~finished),
             self.steps.eq(wanted & there.all()),
             self.step.row.eq(walk.at["row"]),

@@ -5,18 +5,18 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from lutgen.gateware.engine.channel import packet_layout
-from lutgen.gateware.engine.walk import Walk
+from lutgen.gateware.engine.walk import SIZE, Walk
 from lutgen.gateware.fifo import Fifo, Pushes
 from lutgen.gateware.memory import Buffer
 from lutgen.gateware.tree import delay, position_bits
 from lutgen.numeric import ceil_div, clog2
 from lutgen.spec.engine import WORD, EngineSpec
+from lutgen.spec.engine_registers import RESULTS
 from lutgen.spec.fifo import FifoSpec
 
 __all__ = ["ResultQueue", "Results", "Serialiser", "result_job"]
 
-SIZE = 1 << 16  # blocks and tiles of a job, at most
-OUTPUTS, ACCUMULATORS, INDICES = range(3)
+ACCUMULATORS, INDICES = RESULTS.index("accumulators"), RESULTS.index("indices")
 
 
 def result_job(spec: EngineSpec) -> data.StructLayout:
@@ -162,21 +162,19 @@ class Serialiser(wiring.Component):
         spec, job = self.spec, self.job
         shown, begins = Signal(name="shown"), Signal(name="begins")
         raw = Signal(name="raw")
-        last_row = Signal.like(job.last_row, name="last_row")
         beats = max(spec.result_beats, spec.word_beats)
         walk = Walk(
             m,
             begins,
             [
                 ("beat", beats, Mux(raw, spec.word_beats - 1, spec.result_beats - 1)),
-                ("row", spec.rows, last_row),
+                ("row", spec.rows, (job.last_row, job.short_last_row)),
                 ("tile", SIZE, job.last_turn),
                 ("block", SIZE, job.last_block),
             ],
         )
         m.d.comb += [
             raw.eq(job.kind == ACCUMULATORS),
-            last_row.eq(Mux(walk.last["block"], job.short_last_row, job.last_row)),
             begins.eq(self.go & shown & self.o.space & (self.closing | ~walk.final)),
             self.next.eq(self.there & (~shown | (begins & walk.ends["beat"]))),
             self.o.reserve.eq(begins),
@@ -349,13 +347,12 @@ class Results(wiring.Component):
         spec, job = self.spec, self.job
         moves = Signal(name="index_beat")
         m_fresh = Module()
-        last_row = Signal.like(job.last_row, name="index_last_row")
         walk = Walk(
             m_fresh,
             moves,
             [
                 ("beat", spec.index_beats, spec.index_beats - 1),
-                ("row", spec.rows, last_row),
+                ("row", spec.rows, (job.last_row, job.short_last_row)),
                 ("group", SIZE, job.last_turn),
                 ("block", SIZE, job.last_block),
             ],
@@ -363,7 +360,6 @@ class Results(wiring.Component):
         )
         m.submodules.index_walk = ResetInserter(self.fresh)(m_fresh)
         m.d.comb += [
-            last_row.eq(Mux(walk.last["block"], job.short_last_row, job.last_row)),
             moves.eq(
                 self.go
                 & (job.kind == INDICES)

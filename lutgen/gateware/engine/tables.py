@@ -4,15 +4,13 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from lutgen.gateware.engine.walk import Walk
+from lutgen.gateware.engine.walk import SIZE, Walk
 from lutgen.gateware.memory import Buffer
 from lutgen.gateware.pingpong import PingPong
 from lutgen.gateware.tree import delay, position_bits
 from lutgen.spec.engine import EngineSpec
 
 __all__ = ["SlicedMemory", "TableLoader", "kept_bits", "room", "table_job", "table_write"]
-
-SIZE = 1 << 16  # blocks and tiles of a job, at most
 
 
 def table_job(spec: EngineSpec) -> data.StructLayout:

@@ -4,7 +4,9 @@ from amaranth.hdl import Const, Mux, Signal
 
 from lutgen.numeric import clog2
 
-__all__ = ["Walk"]
+__all__ = ["SIZE", "Walk"]
+
+SIZE = 1 << 16  # blocks and tiles of a job, at most
 
 
 class Walk:
@@ -17,7 +19,8 @@ class Walk:
         Moves on by one.
     levels : list of (name, most, last)
         The most turns that a counter can make, and the number of its last turn: an integer or an
-        expression, which may hang on the counters further out.
+        expression; or two of them, the second for the last turn of the outermost counter, as the
+        last block of a job may have fewer rows.
 
     Attributes
     ----------
@@ -34,15 +37,18 @@ class Walk:
             key: Signal(max(1, clog2(most)), name=f"{name}_{key}") for key, most, _ in levels
         }
         self.first = {key: at == 0 for key, at in self.at.items()}
-        self.last, self.ends = {}, {}
+        self.last = {key: Signal(name=f"{name}_{key}_last") for key, _, _ in levels}
+        self.ends = {}
+        outermost = self.last[levels[-1][0]]
         within = Const(1)
         for key, _, last in levels:
-            at = self.at[key]
-            is_last = Signal(name=f"{name}_{key}_last")
+            at, is_last = self.at[key], self.last[key]
+            if isinstance(last, tuple):
+                last = Mux(outermost, last[1], last[0])
             ends = Signal(name=f"{name}_{key}_ends")
             m.d.comb += [is_last.eq(at == last), ends.eq(is_last & within)]
             with m.If(step & within):
                 m.d.sync += at.eq(Mux(is_last, 0, at + 1))
-            self.last[key], self.ends[key] = is_last, ends
+            self.ends[key] = ends
             within = ends
         self.final = within
