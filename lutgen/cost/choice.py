@@ -15,7 +15,7 @@ from lutgen.spec.network import PortSpec
 from lutgen.spec.stream import RegrouperSpec
 from lutgen.spec.target import Target, form_of
 
-__all__ = ["BEAT", "Choice", "Costs", "Options", "Parts", "sizes"]
+__all__ = ["BEAT", "Choice", "Costs", "Options", "Parts", "flipflop", "sizes"]
 
 # Lookup tables that a beat less is worth: hardly anything, but narrow streams are slow to simulate.
 BEAT = 0.03
@@ -66,6 +66,11 @@ class Parts:
         return Parts(self.logic + other.logic, self.memories + other.memories)
 
 
+def flipflop(target: Target) -> float:
+    """Lookup tables that a flip-flop is worth."""
+    return target.bare or 0.25
+
+
 class Costs:
     """What things take on a target.
 
@@ -105,7 +110,7 @@ class Costs:
 
     def price(self, area: Area) -> float:
         """In lookup tables."""
-        return area.luts + 0.25 * area.ffs + area.blocks * self.target.block_luts
+        return area.luts + flipflop(self.target) * area.ffs + area.blocks * self.target.block_luts
 
 
 class Options:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from lutgen.cost.area import Area, CoreArea, core_area, core_memories, memory_area
+from lutgen.cost.choice import flipflop
 from lutgen.cost.ways import Solver, Way
 from lutgen.spec.memory import MemorySpec, stage_memories
 from lutgen.spec.network import NetworkSpec
@@ -58,8 +59,9 @@ def excess(area: Area, device: Device, margin: float) -> list[tuple[float, str]]
     """What is too much, the worst first: by how many times, and in words."""
     free = 1 - margin
     found = []
+    bare = device.target.bare
     for what, need, most in (
-        ("LUTs", area.luts, device.luts * free),
+        ("logic cells" if bare else "LUTs", area.luts + bare * area.ffs, device.luts * free),
         ("flip-flops", area.ffs, device.ffs * free),
         ("block RAMs", area.blocks, int(device.blocks * free + 1e-9)),
         ("single-port RAMs", area.single, device.target.single_count),
@@ -195,10 +197,15 @@ class Fit:
             self.nearest[interval] = found
         device, free = self.device, 1 - self.margin
         worth = self.ladder.target(found.rate).block_luts
-        most = free * (device.luts + 0.25 * device.ffs) + worth * self._blocks
         area = found.way.area
+        share = flipflop(device.target)
+        need = area.luts + share * area.ffs + worth * area.blocks
+        # Bare flip-flops take lookup tables; others are a resource of their own.
+        most = free * device.luts + worth * self._blocks
+        if not device.target.bare:
+            most += free * share * device.ffs
         # A hundredth, for what counts besides: narrow beats.
-        if not self._single and area.luts + 0.25 * area.ffs + worth * area.blocks > 1.01 * most:
+        if not self._single and need > 1.01 * most:
             self._hopeless.add(interval)
 
     def _worst(self, area: Area) -> float:

@@ -14,7 +14,7 @@ from pathlib import Path
 from lutgen.errors import LutgenError
 from lutgen.files import reason
 
-__all__ = ["cached", "digest", "root"]
+__all__ = ["cached", "digest", "discard", "root"]
 
 MAX_AGE = 30 * 24 * 3600.0
 STALE = 24 * 3600.0
@@ -74,10 +74,17 @@ def cached(kind: str, key: str, make: Callable[[Path], None]) -> tuple[Path, boo
                 shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
         raise LutgenError(
-            f"{shelf}: can't keep built simulations there: {reason(error)}; "
+            f"{shelf}: can't keep results there: {reason(error)}; "
             "set LUTGEN_CACHE to another folder"
         ) from error
     return place, False
+
+
+def discard(kind: str, key: str) -> None:
+    """Takes an entry off its shelf: it was found to be damaged."""
+    shelf = root() / kind
+    with _lock(shelf / f"{key}.lock"):
+        shutil.rmtree(shelf / key, ignore_errors=True)
 
 
 @contextlib.contextmanager

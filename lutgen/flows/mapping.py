@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lutgen.errors import LutgenError
 from lutgen.flows.check import run_yosys
 
-__all__ = ["Mapped", "map_core"]
+__all__ = ["Mapped", "count_cells", "map_core"]
 
 # Cells by what they take, in each family: how many of it each is.
 LUTS = {
@@ -17,19 +17,23 @@ LUTS = {
         **{"SRL16E": 1, "SRLC32E": 1, "INV": 1},
         **{"RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM32M": 4, "RAM64M": 4},
     },
+    "gowin": {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "ALU": 1, "INV": 1, "RAM16SDP4": 6},
 }
 BLOCKS = {
     "ice40": {"SB_RAM40_4K": 1},
     "ecp5": {"DP16KD": 1, "PDPW16KD": 1},
     "xilinx": {"RAMB18E1": 1, "RAMB36E1": 2},
+    "gowin": dict.fromkeys(("SP", "SPX9", "SDPB", "SDPX9B", "DPB", "DPX9B", "pROM", "pROMX9"), 1),
 }
 DISTRIBUTED = {
     "ice40": {},
     "ecp5": {"TRELLIS_DPR16X4": 1},
     "xilinx": {"RAM32M": 1, "RAM64M": 1, "RAM32X1D": 1, "RAM64X1D": 1, "RAM128X1D": 1},
+    "gowin": {"RAM16SDP4": 1},
 }
-SINGLE = {"ice40": {"SB_SPRAM256KA": 1}, "ecp5": {}, "xilinx": {}}
-FFS = {"ice40": "SB_DFF", "ecp5": "TRELLIS_FF", "xilinx": "FD"}
+SINGLE = {"ice40": {"SB_SPRAM256KA": 1}, "ecp5": {}, "xilinx": {}, "gowin": {}}
+FFS = {"ice40": "SB_DFF", "ecp5": "TRELLIS_FF", "xilinx": "FD", "gowin": "DFF"}
+MULTIPLIERS = ("SB_MAC16", "MULT18X18D", "DSP48E1", "MULT")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Mapped:
         Lookup tables, those of RAMs and carry chains included, and flip-flops.
     blocks, distributed, single : int
         Block RAMs (of 18 kbit, on Xilinx), distributed RAM cells, single-port RAMs.
+    multipliers : int
+        Multiplier blocks.
     cells : dict
         All cells by type.
     """
@@ -51,7 +57,12 @@ class Mapped:
     blocks: int
     distributed: int
     single: int
+    multipliers: int
     cells: dict[str, int]
+
+    def data(self) -> dict[str, int]:
+        """The counts as JSON data, without the cells."""
+        return {key: value for key, value in vars(self).items() if key != "cells"}
 
 
 def map_core(verilog: str, top: str, target: str) -> Mapped:
@@ -65,7 +76,13 @@ def map_core(verilog: str, top: str, target: str) -> Mapped:
     files, said = run_yosys("map.ys.j2", verilog, ["stat.json"], top, target)
     if not files:
         raise LutgenError(f"yosys can't synthesise {top}: {said[-1]}")
-    cells: dict[str, int] = json.loads(files[0])["design"]["num_cells_by_type"]
+    return count_cells(files[0], target)
+
+
+def count_cells(statistics: str, target: str) -> Mapped:
+    """Counts what ``stat -json`` says of a mapped design of a family."""
+    cells: dict[str, int] = json.loads(statistics)["design"]["num_cells_by_type"]
+    cells = {kind: number for kind, number in cells.items() if not kind.startswith("$")}
 
     def count(kinds: dict[str, int]) -> int:
         return sum(number * cells.get(kind, 0) for kind, number in kinds.items())
@@ -76,5 +93,6 @@ def map_core(verilog: str, top: str, target: str) -> Mapped:
         blocks=count(BLOCKS[target]),
         distributed=count(DISTRIBUTED[target]),
         single=count(SINGLE[target]),
+        multipliers=sum(n for kind, n in cells.items() if kind.startswith(MULTIPLIERS)),
         cells=cells,
     )

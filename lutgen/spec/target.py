@@ -58,6 +58,10 @@ class Target:
         What that is worth.
     single_count : int
         How many a device has.
+    bare : float
+        The part of all flip-flops that takes a logic cell of its own, where a cell is a lookup
+        table with a flip-flop behind it: shift registers, copies, outputs of memories. 0 where
+        flip-flops have inputs of their own. Measured after packing: 0.47 of an iCE40 core's.
     """
 
     name: str
@@ -70,6 +74,7 @@ class Target:
     single: Shape | None = None
     single_luts: int = 0
     single_count: int = 0
+    bare: float = 0.0
 
     def rom_luts(self, depth: int, width: int) -> int:
         """Lookup tables of a ROM without structure."""
@@ -124,6 +129,7 @@ ICE40 = Target(
     block_bits=4096,
     blocks=((256, 16), (512, 8), (1024, 4), (2048, 2)),
     block_luts=200,
+    bare=0.45,
 )
 ECP5 = Target(
     name="ecp5",
@@ -143,17 +149,33 @@ XILINX = Target(
     block_luts=208,
     distributed=((32, 6, 4), (64, 3, 4)),
 )
+GOWIN = Target(
+    name="gowin",
+    lut=4,
+    wide=8,
+    block_bits=18432,
+    blocks=((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)),
+    block_luts=400,
+    distributed=((16, 4, 6),),
+)
 UP5K = replace(ICE40, single=(16384, 16), single_luts=1320, single_count=4)
 
-TARGETS = {target.name: target for target in (ICE40, ECP5, XILINX)}
+TARGETS = {target.name: target for target in (ICE40, ECP5, XILINX, GOWIN)}
 DEVICES = {
     device.name: device
     for device in (
+        Device("hx1k", "iCE40HX1K", ICE40, 1280, 1280, 16),
+        Device("hx4k", "iCE40HX4K", ICE40, 3520, 3520, 20),
+        Device("lp8k", "iCE40LP8K", ICE40, 7680, 7680, 32),
         Device("up5k", "iCE40UP5K", UP5K, 5280, 5280, 30),
         Device("hx8k", "iCE40HX8K", ICE40, 7680, 7680, 32),
+        Device("12k", "LFE5U-12F", ECP5, 24288, 24288, 56),
         Device("25k", "LFE5U-25F", ECP5, 24288, 24288, 56),
+        Device("45k", "LFE5U-45F", ECP5, 43848, 43848, 108),
         Device("85k", "LFE5U-85F", ECP5, 83640, 83640, 208),
         Device("xc7a35t", "XC7A35T", XILINX, 20800, 41600, 100),
+        Device("gw1n9", "GW1N-9", GOWIN, 8640, 6480, 26),
+        Device("gw2a18", "GW2A-18", GOWIN, 20736, 15552, 46),
     )
 }
 

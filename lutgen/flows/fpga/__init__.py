@@ -1,0 +1,1 @@
+"""Synthesis, placement and bitstreams by open tools: plan, run, parsed report, cached by content."""

@@ -1,0 +1,123 @@
+"""The steps from Verilog to a bitstream."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from lutgen import resources
+from lutgen.flows.fpga.parts import Part
+from lutgen.flows.fpga.steps import Done, Step
+
+__all__ = ["map_core", "map_top", "pack", "pins", "place"]
+
+MAPPED = ("stat.json", "mapped.il", "mapped.v")
+TOP = "lutgen_pins"
+
+
+def _render(template: str, **fields: Any) -> str:
+    loader = FileSystemLoader(resources.rtl_templates())
+    environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
+    return environment.get_template(template).render(**fields)
+
+
+def map_core(verilog: str, name: str, part: Part) -> Step:
+    """Synthesises the module ``name``: gives its statistics, and the netlist in two formats."""
+    script = _render(
+        "synth.ys.j2", sources=["core.v"], inner="", command=part.synthesis, top=name
+    )
+    files = {"core.v": verilog, "synth.ys": script}
+    return Step("synthesis", "yosys", ("-q", "synth.ys"), files, MAPPED)
+
+
+def map_top(
+    core: Done, contract: Mapping[str, Any], top: str, source: Mapping[str, str | Path], part: Part
+) -> Step:
+    """Synthesises what stands around a mapped core, and joins both: a netlist to be placed.
+
+    The core is not touched, so that its netlist is the one that was counted and simulated, and a
+    change around it, such as another clock, costs seconds.
+
+    Parameters
+    ----------
+    core : Done
+        Of `map_core`.
+    contract : mapping
+        The core's.
+    top : str
+        The outer module.
+    source : mapping of str to str or Path
+        Its text, ``*.v`` or ``*.il``.
+    part : Part
+    """
+    ports = ", ".join(
+        f"{port['direction']} [{port['width'] - 1}:0] {port['name']}" for port in contract["ports"]
+    )
+    files: dict[str, str | Path] = {
+        **source,
+        "box.v": f"module {contract['name']} ({ports});\nendmodule\n",
+        "mapped.il": core.folder / "mapped.il",
+    }
+    files["synth.ys"] = _render(
+        "synth.ys.j2", sources=list(source), inner="box.v", command=part.synthesis, top=top
+    )
+    results = ("stat.json", "net.json")
+    return Step("synthesis around the core", "yosys", ("-q", "synth.ys"), files, results)
+
+
+def pins(contract: Mapping[str, Any]) -> tuple[str, str]:
+    """Name and Verilog of a top with registers at every port of a core, behind three pins."""
+    ports = [port for port in contract["ports"] if port["name"] != contract["clock"]]
+    text = _render(
+        "pins.v.j2",
+        top=TOP,
+        name=contract["name"],
+        clock=contract["clock"],
+        inputs=[port for port in ports if port["direction"] == "input"],
+        outputs=[port for port in ports if port["direction"] == "output"],
+    )
+    return TOP, text
+
+
+def place(top: Done, part: Part, clock: float, seed: int, constraints: str | None) -> Step:
+    """Places and routes; gives the report, and the configuration of every cell.
+
+    Parameters
+    ----------
+    top : Done
+        Of `map_top`.
+    part : Part
+    clock : float
+        Hz to aim at. A design that is slower is placed all the same.
+    seed : int
+    constraints : str or None
+        Where the pins are; None for any.
+    """
+    assert part.router is not None
+    files: dict[str, str | Path] = {"net.json": top.folder / "net.json"}
+    args = [*part.args, "--json", "net.json", "--report", "report.json"]
+    args += ["--freq", f"{clock / 1e6:.6g}", "--seed", str(seed), "--timing-allow-fail", "--quiet"]
+    option, name, result = {
+        "ice40": ("--pcf", "pins.pcf", "--asc"),
+        "ecp5": ("--lpf", "pins.lpf", "--textcfg"),
+    }[part.router]
+    if constraints is not None:
+        files[name] = constraints
+        args += [option, name]
+    elif part.router == "ice40":
+        args += ["--pcf-allow-unconstrained"]
+    else:
+        args += ["--lpf-allow-unconstrained"]
+    args += [result, "config"]
+    step = f"place and route, seed {seed}"
+    return Step(step, f"nextpnr-{part.router}", tuple(args), files, ("report.json", "config"))
+
+
+def pack(placed: Done, part: Part) -> Step:
+    """The bitstream."""
+    files = {"config": placed.folder / "config"}
+    if part.router == "ice40":
+        return Step("bitstream", "icepack", ("config", "out.bin"), files, ("out.bin",))
+    args = ("--compress", "--input", "config", "--bit", "out.bit")
+    return Step("bitstream", "ecppack", args, files, ("out.bit",))
