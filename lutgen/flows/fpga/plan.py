@@ -10,13 +10,13 @@ from lutgen import resources
 from lutgen.flows.fpga.parts import Part
 from lutgen.flows.fpga.steps import Done, Step
 
-__all__ = ["map_core", "map_top", "pack", "pins", "place"]
+__all__ = ["map_core", "map_top", "pack", "pins", "place", "render"]
 
 MAPPED = ("stat.json", "mapped.il", "mapped.v")
 TOP = "lutgen_pins"
 
 
-def _render(template: str, **fields: Any) -> str:
+def render(template: str, **fields: Any) -> str:
     loader = FileSystemLoader(resources.rtl_templates())
     environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
     return environment.get_template(template).render(**fields)
@@ -24,7 +24,7 @@ def _render(template: str, **fields: Any) -> str:
 
 def map_core(verilog: str, name: str, part: Part) -> Step:
     """Synthesises the module ``name``: gives its statistics, and the netlist in two formats."""
-    script = _render(
+    script = render(
         "synth.ys.j2", sources=["core.v"], inner="", command=part.synthesis, top=name
     )
     files = {"core.v": verilog, "synth.ys": script}
@@ -59,7 +59,7 @@ def map_top(
         "box.v": f"module {contract['name']} ({ports});\nendmodule\n",
         "mapped.il": core.folder / "mapped.il",
     }
-    files["synth.ys"] = _render(
+    files["synth.ys"] = render(
         "synth.ys.j2", sources=list(source), inner="box.v", command=part.synthesis, top=top
     )
     results = ("stat.json", "net.json")
@@ -69,7 +69,7 @@ def map_top(
 def pins(contract: Mapping[str, Any]) -> tuple[str, str]:
     """Name and Verilog of a top with registers at every port of a core, behind three pins."""
     ports = [port for port in contract["ports"] if port["name"] != contract["clock"]]
-    text = _render(
+    text = render(
         "pins.v.j2",
         top=TOP,
         name=contract["name"],
