@@ -1,0 +1,448 @@
+"""The link between a host and a board over a UART: frames, commands, answers, and what follows from
+a core's contract. The words are those of docs/link-protocol.md.
+"""
+
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from lutgen.numeric import as_int
+
+__all__ = [
+    "Answer",
+    "Command",
+    "Counters",
+    "Deframer",
+    "Flags",
+    "Info",
+    "LinkSpec",
+    "Status",
+    "Uart",
+    "command",
+    "fingerprint",
+    "frame",
+    "link_spec",
+]
+
+PROTOCOL = 1
+
+# Byte stuffing, as in RFC 1662. A flag is never anything but the border of two frames, so whatever
+# was lost or added before it, the next frame is read right; and the board's transmitter needs no
+# look-ahead, where COBS would have it hold 254 bytes before the first of them may leave. Samples
+# and results are full of 0 and 255, which is why neither has a meaning here.
+FLAG, ESCAPE, FLIP = 0x7E, 0x7D, 0x20
+
+CHECK_BYTES = 4  # CRC-32, as zlib computes it, lowest byte first
+RESIDUE = 0xDEBB20E3  # what its register holds after a frame with the right one
+HEADER_BYTES = 3
+OFFSET_BITS = 16
+OFFSET_MASK = (1 << OFFSET_BITS) - 1
+LOAD_WORD_BYTES = 4
+
+RATE_ERROR = 0.001  # of the baud rate that a UART's divider may add
+MIN_CLOCKS = 4  # of a bit
+
+
+class Command(IntEnum):
+    """What the host asks: the first byte of its frames."""
+
+    INFO = 1
+    STATUS = 2
+    COUNTERS = 3
+    RESET = 4
+    SAMPLES = 5
+    TABLES = 6
+
+
+class Answer(IntEnum):
+    """What the board says: the first byte of its frames."""
+
+    INFO = 0x81
+    STATUS = 0x82
+    COUNTERS = 0x83
+    RESULT = 0x84
+
+
+class Flags(IntEnum):
+    """Bits of a status."""
+
+    FRAME_ERROR = 0
+    LOADED = 1
+    LOAD_ERROR = 2
+    BUSY = 3
+
+
+def frame(body: bytes) -> bytes:
+    """A body as it goes over the line, its check and its two flags included."""
+    whole = body + zlib.crc32(body).to_bytes(CHECK_BYTES, "little")
+    # The escape first: what it is replaced by holds one.
+    for byte in (ESCAPE, FLAG):
+        whole = whole.replace(bytes([byte]), bytes([ESCAPE, byte ^ FLIP]))
+    return bytes([FLAG]) + whole + bytes([FLAG])
+
+
+def command(kind: Command, argument: int = 0, payload: bytes = b"") -> bytes:
+    """The body of one of the host's frames; ``argument`` is an offset or a session."""
+    return struct.pack("<BH", kind, argument & OFFSET_MASK) + payload
+
+
+class Deframer:
+    """Bytes of a line in, whole bodies out; what is broken is counted and dropped.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes of the longest frame that can be right, its check included and escapes not.
+
+    Attributes
+    ----------
+    errors : int
+        Broken frames up to now.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = as_int(limit, "Longest frame", low=CHECK_BYTES + 1)
+        self.errors = 0
+        self._open = b""
+
+    def push(self, data: bytes) -> list[bytes]:
+        """The bodies that are whole with ``data``."""
+        *ended, rest = data.split(bytes([FLAG]))
+        bodies = []
+        for part in ended:
+            body = self._close(self._open + part)
+            self._open = b""
+            if body is not None:
+                bodies.append(body)
+        # What is longer than any frame is broken already: the flag that ends it will say so.
+        self._open = (self._open + rest)[: 2 * self.limit + 1]
+        return bodies
+
+    def _close(self, stuffed: bytes) -> bytes | None:
+        if not stuffed:
+            return None
+        first, *escaped = stuffed.split(bytes([ESCAPE]))
+        whole = first
+        for part in escaped:
+            if part:
+                whole += bytes([part[0] ^ FLIP]) + part[1:]
+            else:  # two in a row, or one at the end
+                whole = b""
+                break
+        body, check = whole[:-CHECK_BYTES], whole[-CHECK_BYTES:]
+        if not body or len(whole) > self.limit or int.from_bytes(check, "little") != zlib.crc32(body):
+            self.errors += 1
+            return None
+        return body
+
+
+INFO = struct.Struct("<BB8sIHIHHII")
+STATUS = struct.Struct("<BBHHHBB")
+COUNTERS = struct.Struct("<BIIII")
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a board is.
+
+    Attributes
+    ----------
+    protocol : int
+    fingerprint : str
+        16 hexadecimal digits; see `fingerprint`.
+    input_beats, input_beat_bytes, output_beats, output_beat_bytes : int
+        Of a sample and of a result.
+    window : int
+        Bytes that may be under way to the core.
+    clock_hz : int
+    load_words : int
+        Of a load image, or 0.
+    """
+
+    protocol: int
+    fingerprint: str
+    input_beats: int
+    input_beat_bytes: int
+    output_beats: int
+    output_beat_bytes: int
+    window: int
+    clock_hz: int
+    load_words: int
+
+    @property
+    def body(self) -> bytes:
+        """As an answer."""
+        mark = bytes.fromhex(self.fingerprint)
+        fields = (self.input_beats, self.input_beat_bytes, self.output_beats)
+        fields += (self.output_beat_bytes, self.window, self.clock_hz, self.load_words)
+        return INFO.pack(Answer.INFO, self.protocol, mark, *fields)
+
+    @classmethod
+    def parse(cls, body: bytes) -> "Info":
+        """Out of an answer of the right length."""
+        _, protocol, mark, *fields = INFO.unpack(body)
+        return cls(protocol, mark.hex(), *fields)
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a board has come.
+
+    Attributes
+    ----------
+    session : int
+        The argument of the last reset, or 0.
+    expected : int
+        Offset of the next byte that it wants.
+    taken : int
+        Offset of the next byte that goes to the core.
+    results : int
+        Results sent, modulo 2 ** 16.
+    flags : int
+        A bit for each of `Flags`.
+    errors : int
+        Broken frames that it got, modulo 256.
+    """
+
+    session: int
+    expected: int
+    taken: int
+    results: int
+    flags: int
+    errors: int
+
+    @property
+    def body(self) -> bytes:
+        """As an answer."""
+        fields = (self.session, self.expected, self.taken, self.results, self.flags, self.errors)
+        return STATUS.pack(Answer.STATUS, *fields)
+
+    @classmethod
+    def parse(cls, body: bytes) -> "Status":
+        """Out of an answer of the right length."""
+        return cls(*STATUS.unpack(body)[1:])
+
+    def has(self, flag: Flags) -> bool:
+        """Whether a flag is set."""
+        return bool(self.flags >> flag & 1)
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Counts of clock cycles since the last reset, modulo 2 ** 32, and the load image.
+
+    Attributes
+    ----------
+    cycles : int
+        All but those in which this answer was sent.
+    busy : int
+        With a sample in the core.
+    waits : int
+        Of those, the ones in which it waited for the link: for the rest of a sample, or for room
+        for a result.
+    image : int
+        The check word of the last load image that went in whole, or 0.
+    """
+
+    cycles: int
+    busy: int
+    waits: int
+    image: int
+
+    @property
+    def body(self) -> bytes:
+        """As an answer."""
+        return COUNTERS.pack(Answer.COUNTERS, self.cycles, self.busy, self.waits, self.image)
+
+    @classmethod
+    def parse(cls, body: bytes) -> "Counters":
+        """Out of an answer of the right length."""
+        return cls(*COUNTERS.unpack(body)[1:])
+
+
+def fingerprint(contract: Mapping[str, Any]) -> str:
+    """What tells one core from another, by its contract: the first 64 bits of the SHA-256 of its
+    name, model, streams, load image, timing and the version of lutgen; 16 hexadecimal digits.
+    """
+    keys = ("name", "model", "input", "output", "load", "latency", "interval")
+    data = {key: contract.get(key) for key in keys}
+    data["lutgen"] = contract.get("tools", {}).get("lutgen")
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Uart:
+    """A UART's clock and rate, and the divider between them: an accumulator that gains ``step`` in
+    every cycle and ends a bit when it wraps at ``2 ** bits``, the narrowest that is right to a
+    thousandth.
+
+    Parameters
+    ----------
+    clock_hz : int
+    baud : int
+    """
+
+    clock_hz: int
+    baud: int
+
+    def __post_init__(self) -> None:
+        as_int(self.clock_hz, "Clock", low=1)
+        as_int(self.baud, "Baud rate", low=1)
+        if self.clock_hz < MIN_CLOCKS * self.baud:
+            raise ValueError(
+                f"Baud rate must be at most a quarter of the clock, {self.clock_hz // MIN_CLOCKS}, "
+                f"not {self.baud}"
+            )
+
+    @property
+    def clocks(self) -> float:
+        """Cycles of a bit."""
+        return self.clock_hz / self.baud
+
+    @property
+    def bits(self) -> int:
+        """Width of the accumulator."""
+        bits = 2
+        while abs(round((1 << bits) / self.clocks) * self.clocks / (1 << bits) - 1) > RATE_ERROR:
+            bits += 1
+        return bits
+
+    @property
+    def step(self) -> int:
+        """What it gains in a cycle."""
+        return round((1 << self.bits) / self.clocks)
+
+
+@dataclass(frozen=True)
+class LinkSpec:
+    """The board's side of the link to one core.
+
+    Parameters
+    ----------
+    uart : Uart
+    mark : str
+        See `fingerprint`.
+    input_beats, input_beat_bytes, output_beats, output_beat_bytes : int
+        Of a sample and of a result.
+    load_words : int
+        Of a load image; 0 for a core that takes none.
+    buffer : int
+        Bytes of the buffer in front of the core, a power of two.
+    results : int
+        Bytes of the buffer behind it, one for each of its rows.
+    """
+
+    uart: Uart
+    mark: str
+    input_beats: int
+    input_beat_bytes: int
+    output_beats: int
+    output_beat_bytes: int
+    load_words: int = 0
+    buffer: int = 512
+    results: int = 256
+
+    def __post_init__(self) -> None:
+        for value, what in (
+            (self.input_beats, "Beats of a sample"),
+            (self.input_beat_bytes, "Bytes of an input beat"),
+            (self.output_beats, "Beats of a result"),
+            (self.output_beat_bytes, "Bytes of an output beat"),
+        ):
+            as_int(value, what, low=1)
+        as_int(self.load_words, "Words of a load image", low=0)
+        as_int(self.results, "Bytes of results that wait", low=8)
+        as_int(self.buffer, "Bytes of the link's buffer", low=64, high=1 << OFFSET_BITS - 1)
+        if self.buffer & (self.buffer - 1):
+            raise ValueError(
+                f"Bytes of the link's buffer must be a power of two, not {self.buffer}"
+            )
+
+    @property
+    def sample_bytes(self) -> int:
+        """Of a sample, as many as its beats hold."""
+        return self.input_beats * self.input_beat_bytes
+
+    @property
+    def result_bytes(self) -> int:
+        """Of a result, as many as its beats hold."""
+        return self.output_beats * self.output_beat_bytes
+
+    @property
+    def window(self) -> int:
+        """Bytes that may be under way to the core: a frame's check goes into the buffer with it."""
+        return self.buffer - CHECK_BYTES
+
+    @property
+    def whole(self) -> bool:
+        """Whether a sample goes to the core only when all of it is there."""
+        return self.sample_bytes <= self.window
+
+    @property
+    def info(self) -> Info:
+        """What the board says of itself."""
+        shape = (self.input_beats, self.input_beat_bytes, self.output_beats, self.output_beat_bytes)
+        return Info(
+            PROTOCOL, self.mark, *shape, self.window, self.uart.clock_hz, self.load_words
+        )
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What a contract says of the link, as its field ``link``."""
+        return {
+            "protocol": PROTOCOL,
+            "fingerprint": self.mark,
+            "clock_hz": self.uart.clock_hz,
+            "baud": self.uart.baud,
+            "buffer": self.buffer,
+            "results": self.results,
+        }
+
+
+def default_buffer(sample_bytes: int) -> int:
+    """Room for two samples, between one and four block RAMs of an iCE40."""
+    return min(max(1 << (2 * sample_bytes + CHECK_BYTES - 1).bit_length(), 512), 2048)
+
+
+def link_spec(
+    contract: Mapping[str, Any],
+    *,
+    clock_hz: int,
+    baud: int,
+    buffer: int | None = None,
+    results: int = 256,
+) -> LinkSpec:
+    """The link of a core, by its contract.
+
+    Parameters
+    ----------
+    contract : mapping
+        See docs/core-contract.md.
+    clock_hz, baud : int
+    buffer : int or None
+        By default room for two samples, within limits.
+    results : int
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is out of range.
+    """
+    shape = []
+    for name in ("input", "output"):
+        port = contract[name]
+        shape += [port["beats"], port["lanes"] * port["lane_bits"] // 8]
+    load = contract.get("load")
+    return LinkSpec(
+        Uart(clock_hz, baud),
+        fingerprint(contract),
+        *shape,
+        load_words=load["words"] if load else 0,
+        buffer=default_buffer(shape[0] * shape[1]) if buffer is None else buffer,
+        results=results,
+    )
