@@ -27,6 +27,7 @@ __all__ = [
     "fingerprint",
     "frame",
     "link_spec",
+    "longest_answer",
 ]
 
 PROTOCOL = 1
@@ -263,6 +264,13 @@ class Counters:
     def parse(cls, body: bytes) -> "Counters":
         """Out of an answer of the right length."""
         return cls(*COUNTERS.unpack(body)[1:])
+
+
+def longest_answer(contract: Mapping[str, Any]) -> int:
+    """Bytes of the longest frame from a board with this core, its check included."""
+    port = contract["output"]
+    result = 3 + port["beats"] * port["lanes"] * port["lane_bits"] // 8
+    return max(result, INFO.size, STATUS.size, COUNTERS.size) + CHECK_BYTES
 
 
 def fingerprint(contract: Mapping[str, Any]) -> str:
