@@ -161,6 +161,4 @@ class SimulatedBoard:
             self.said = json.loads(said.read())
         os.close(self._slave)
         if self._process.returncode > 0:
-            raise LutgenError(
-                f"the simulated board ended with status {self._process.returncode}"
-            )
+            raise LutgenError(f"the simulated board ended with status {self._process.returncode}")

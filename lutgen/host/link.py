@@ -8,9 +8,8 @@ what is missing, but never a wrong result.
 
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +17,9 @@ from numpy.typing import NDArray
 
 from lutgen.errors import LutgenError
 from lutgen.files import reason
-from lutgen.spec.link import (
+from lutgen.host.link_job import Bytes, Job, Watch
+from lutgen.spec.link import fingerprint
+from lutgen.spec.link_frames import (
     OFFSET_MASK,
     PROTOCOL,
     Answer,
@@ -29,20 +30,16 @@ from lutgen.spec.link import (
     Info,
     Status,
     command,
-    fingerprint,
     frame,
     longest_answer,
 )
 
-__all__ = ["Board", "Transport", "pack", "unpack"]
+__all__ = ["Board", "Transport"]
 
 PATIENCE = 5.0  # seconds without any progress until it is an error
 RETRY = 0.25  # seconds without progress until something is asked or sent again
 ACCOUNT = 10.0  # seconds between two looks at counters, which wrap
-PAYLOAD = 256  # bytes of samples in a frame, at most
-ATTEMPTS = 100  # of a sample
-
-Bytes = NDArray[np.uint8]
+PAYLOAD = (32, 256)  # bytes of samples in a frame: fewer where the line is bad
 
 
 class Transport(Protocol):
@@ -61,40 +58,6 @@ class Transport(Protocol):
     def close(self) -> None:
         """Lets go of the way."""
         ...
-
-
-def pack(samples: NDArray[np.int64], port: Mapping[str, Any]) -> Bytes:
-    """Samples as they go over the line.
-
-    Parameters
-    ----------
-    samples : int array ``[sample, element]``
-    port : mapping
-        The contract's ``input``.
-
-    Returns
-    -------
-    uint8 array ``[sample, byte]``
-        Whole beats, filled up with zeros.
-    """
-    size = port["lane_bits"] // 8
-    filled = np.zeros((len(samples), port["beats"] * port["lanes"]), dtype="<i8")
-    filled[:, : port["elements"]] = samples
-    lanes = filled.view(np.uint8).reshape(len(samples), -1, 8)[:, :, :size]
-    return np.ascontiguousarray(lanes).reshape(len(samples), -1)
-
-
-def unpack(results: Bytes, port: Mapping[str, Any]) -> NDArray[np.int64]:
-    """Results ``[sample, byte]`` of the line as integers ``[sample, element]``; ``port`` is the
-    contract's ``output``.
-    """
-    size = port["lane_bits"] // 8
-    lanes = results.reshape(len(results), -1, size)[:, : port["elements"]]
-    wide = np.zeros((*lanes.shape[:2], 8), dtype=np.uint8)
-    wide[:, :, :size] = lanes
-    if port["signed"]:
-        wide[:, :, size:] = np.where(lanes[:, :, -1:] & 0x80, 0xFF, 0)
-    return wide.view("<i8")[:, :, 0].astype(np.int64)
 
 
 class Board:
@@ -245,6 +208,7 @@ class Board:
         """What is known of a board that was reset."""
         self._sent = self._highest = self._known = self._taken = self._origin = 0
         self._recovering = self._results = 0
+        self._payload = PAYLOAD[1]
 
     def reset(self) -> None:
         """Resets the core and all counters; a loadable core must be loaded again."""
@@ -314,7 +278,7 @@ class Board:
 
     def _fill(self, kind: Command, source: Callable[[int, int], bytes], end: int) -> None:
         """Sends what there is room for, up to the offset ``end``."""
-        most = min(PAYLOAD, (self.info.window + 4) // 2)
+        most = min(self._payload, (self.info.window + 4) // 2)
         while self._sent < end:
             room = self._taken + self.info.window - self._sent
             size = min(most, end - self._sent)
@@ -335,6 +299,8 @@ class Board:
         if status.session != self._status.session or not taken <= known <= self._highest:
             return False  # an old one
         news = (known, taken) != (self._known, self._taken)
+        if known > self._known >= self._recovering:
+            self._payload = min(self._payload + 16, PAYLOAD[1])
         self._known, self._taken = known, taken
         self._sent = max(self._sent, known)
         if status.errors != self._status.errors and known >= self._recovering:
@@ -350,6 +316,8 @@ class Board:
     def _go_back(self) -> None:
         """Something between what the board expects and what was sent is lost."""
         self._recovering = self._highest
+        if self._sent > self._known:
+            self._payload = max(self._payload // 2, PAYLOAD[0])
         self._sent = self._known
 
     def load(self, words: NDArray[np.uint32]) -> None:
@@ -407,7 +375,7 @@ class Board:
                 f"{int(words[-1]):08x}; reset the board and load it again"
             )
 
-    def _nudge(self, watch: "Watch", missing: Callable[[], str]) -> None:
+    def _nudge(self, watch: Watch, missing: Callable[[], str]) -> None:
         """Nothing has come for a while."""
         if watch.over():
             raise LutgenError(
@@ -418,22 +386,20 @@ class Board:
 
     # Samples.
 
-    def run(
-        self, samples: Bytes, progress: Callable[[int], None] | None = None
-    ) -> Bytes:
+    def run(self, samples: Bytes, progress: Callable[[int], None] | None = None) -> Bytes:
         """Results of samples, in their order.
 
         Parameters
         ----------
         samples : uint8 array ``[sample, byte]``
-            From `pack`.
+            From `lutgen.host.link_job.pack`.
         progress : callable
             Called with the number of results that there are, whenever it grows.
 
         Returns
         -------
         uint8 array ``[sample, byte]``
-            For `unpack`.
+            For `lutgen.host.link_job.unpack`.
 
         Raises
         ------
@@ -463,7 +429,7 @@ class Board:
                 self._send(command(Command.COUNTERS))
         return job.results
 
-    def _take(self, body: bytes, job: "Job") -> bool:
+    def _take(self, body: bytes, job: Job) -> bool:
         """Takes in an answer; gives whether it is news."""
         if body[0] == Answer.STATUS and len(body) == len(self._status.body):
             status = Status.parse(body)
@@ -477,112 +443,3 @@ class Board:
         if body[0] == Answer.COUNTERS and len(body) == len(self._counted.body):
             self._account(body)
         return False
-
-
-class Watch:
-    """Time since the last progress."""
-
-    def __init__(self, clock: Callable[[], float], retry: float, patience: float) -> None:
-        self._clock, self._retry, self._patience = clock, retry, patience
-        self.progress()
-
-    def progress(self) -> None:
-        """There was some."""
-        self._start = self._clock()
-        self._next = self._start + self._retry
-
-    def left(self) -> float:
-        """Seconds until something must be done."""
-        return max(0.0, self._next - self._clock())
-
-    def due(self) -> bool:
-        """Whether it must be done now; then it is not due for another while."""
-        now = self._clock()
-        if now < self._next:
-            return False
-        self._next = now + self._retry
-        return True
-
-    def over(self) -> bool:
-        """Whether patience is at its end."""
-        return self._clock() >= self._start + self._patience
-
-
-class Job:
-    """Samples on their way through the core. The board's n-th result since its reset belongs to the
-    n-th sample that it took, be that one for the first time or again.
-
-    Parameters
-    ----------
-    samples : uint8 array ``[sample, byte]``
-    result_bytes : int
-    offset : int
-        Of the first sample's first byte.
-    result : int
-        Number of the first result.
-    """
-
-    def __init__(self, samples: Bytes, result_bytes: int, offset: int, result: int) -> None:
-        self._samples, self._offset, self._first = samples, offset, result
-        self._order = list(range(len(samples)))
-        self._attempts: dict[int, int] = {}
-        self._lost: list[int] = []
-        self.results = np.zeros((len(samples), result_bytes), dtype=np.uint8)
-        self.next_result = result
-        self.left = len(samples)
-
-    @property
-    def end(self) -> int:
-        """The offset behind all samples that must be sent."""
-        return self._offset + len(self._order) * self._samples.shape[1]
-
-    def source(self, start: int, end: int) -> bytes:
-        """The bytes from one offset to another."""
-        size = self._samples.shape[1]
-        start, end = start - self._offset, end - self._offset
-        first = start // size
-        rows = self._samples[self._order[first : (end - 1) // size + 1]]
-        return rows.tobytes()[start - first * size : end - first * size]
-
-    def skip(self, number: int) -> None:
-        """The board has sent all results before ``number``, modulo 2 ** 16; what has not come is
-        lost.
-        """
-        end = self._first + len(self._order)
-        target = self.next_result + (number - self.next_result & OFFSET_MASK)
-        if target > end:
-            return  # an old answer
-        while self.next_result < target:
-            self._lost.append(self._order[self.next_result - self._first])
-            self.next_result += 1
-
-    def put(self, number: int, payload: bytes) -> bool:
-        """Takes in the result ``number``, modulo 2 ** 16; gives whether it is one of these."""
-        place = self.next_result + (number - self.next_result & OFFSET_MASK) - self._first
-        if place >= len(self._order):
-            return False
-        self.skip(number)
-        self.results[self._order[place]] = np.frombuffer(payload, dtype=np.uint8)
-        self.next_result += 1
-        self.left -= 1
-        return True
-
-    def repeat(self) -> int:
-        """Samples whose results were lost go to the end; gives how many."""
-        lost, self._lost = self._lost, []
-        for sample in lost:
-            self._attempts[sample] = self._attempts.get(sample, 0) + 1
-            if self._attempts[sample] > ATTEMPTS:
-                raise LutgenError(
-                    f"the result of sample {sample} was lost {ATTEMPTS} times; the line is too bad"
-                )
-        self._order += lost
-        return len(lost)
-
-    def missing(self) -> str:
-        """What has not come, in words."""
-        total = len(self._samples)
-        number = self.next_result - self._first
-        sample = self._order[number] if number < len(self._order) else None
-        which = "" if sample is None else f", next that of sample {sample}"
-        return f"{total - self.left} of {total} results have come{which}"

@@ -6,7 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from lutgen.gateware.link.feed import result_layout
 from lutgen.gateware.link.frame import SerialCrc, must_escape
-from lutgen.spec.link import (
+from lutgen.spec.link import LinkSpec
+from lutgen.spec.link_frames import (
     CHECK_BYTES,
     COUNTERS,
     ESCAPE,
@@ -16,7 +17,6 @@ from lutgen.spec.link import (
     OFFSET_BITS,
     STATUS,
     Answer,
-    LinkSpec,
 )
 
 __all__ = ["Composer"]
@@ -154,7 +154,9 @@ class Composer(wiring.Component):
 
     def _table(self, m, at, results, high, high_next):
         """The byte at a place of the table, and whether it is the last of its answer."""
-        table: list[tuple[object, object]] = [(Const(byte, 8), None) for byte in self.spec.info.body]
+        table: list[tuple[object, object]] = [
+            (Const(byte, 8), None) for byte in self.spec.info.body
+        ]
         table += [(Const(Answer.STATUS, 8), None), (self.session, None)]
         for word in (self.expected, self.taken, results):
             table += [(word[:8], word[8:]), (high, None)]

@@ -7,7 +7,8 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from lutgen.gateware.fifo import Fifo
 from lutgen.gateware.tree import position_bits
 from lutgen.spec.fifo import FifoSpec
-from lutgen.spec.link import LOAD_WORD_BYTES, OFFSET_BITS, LinkSpec
+from lutgen.spec.link import LinkSpec
+from lutgen.spec.link_frames import LOAD_WORD_BYTES, OFFSET_BITS
 
 __all__ = ["Collector", "Feeder", "result_layout"]
 

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from lutgen.spec.link import ESCAPE, FLAG, FLIP, RESIDUE
+from lutgen.spec.link_frames import ESCAPE, FLAG, FLIP, RESIDUE
 
 __all__ = ["SerialCrc", "Unstuffer", "must_escape"]
 

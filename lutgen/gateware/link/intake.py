@@ -1,12 +1,13 @@
 """From bytes of the line to commands, and to a buffer that holds nothing but what is right."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from lutgen.gateware.link.frame import SerialCrc, Unstuffer
 from lutgen.gateware.memory import Buffer
-from lutgen.spec.link import CHECK_BYTES, HEADER_BYTES, OFFSET_BITS, Command, LinkSpec
+from lutgen.spec.link import LinkSpec
+from lutgen.spec.link_frames import CHECK_BYTES, HEADER_BYTES, OFFSET_BITS, Command
 
 __all__ = ["Intake"]
 
@@ -81,7 +82,9 @@ class Intake(wiring.Component):
         m.d.comb += [bytes_.i_data.eq(self.data), bytes_.i_valid.eq(self.valid)]
         full = self._store(m, bytes_, count, carries)
 
-        kinds = list(Command) if self.spec.load_words else [k for k in Command if k != Command.TABLES]
+        kinds = (
+            list(Command) if self.spec.load_words else [k for k in Command if k != Command.TABLES]
+        )
         with m.If(bytes_.valid):
             with m.If(count != LEAST):
                 m.d.sync += count.eq(count + 1)

@@ -9,7 +9,8 @@ from lutgen.gateware.link.feed import Collector, Feeder
 from lutgen.gateware.link.intake import Intake
 from lutgen.gateware.link.uart import Receiver, Transmitter
 from lutgen.gateware.network import axis_sink, axis_source
-from lutgen.spec.link import LOAD_WORD_BYTES, LinkSpec
+from lutgen.spec.link import LinkSpec
+from lutgen.spec.link_frames import LOAD_WORD_BYTES
 
 __all__ = ["Link"]
 
@@ -46,7 +47,8 @@ class Link(wiring.Component):
         self.spec = spec
         members = {"rx": In(1, init=1), "tx": Out(1, init=1)}
         members |= {
-            f"s_axis_{name}": member for name, member in axis_source(8 * spec.input_beat_bytes).items()
+            f"s_axis_{name}": member
+            for name, member in axis_source(8 * spec.input_beat_bytes).items()
         }
         members |= axis_sink("m_axis", 8 * spec.output_beat_bytes)
         members["frame_error"] = In(1)
