@@ -12,6 +12,7 @@ from typing import NoReturn
 from lutgen import LutgenError, __version__
 from lutgen.cli import build, demo, doctor, infer, info, prove, sim, train
 from lutgen.cli import compile as compile_
+from lutgen.cli import run as run_
 
 __all__ = ["entry", "main"]
 
@@ -21,6 +22,7 @@ COMMANDS = {
     "build": build,
     "compile": compile_,
     "sim": sim,
+    "run": run_,
     "prove": prove,
     "info": info,
     "doctor": doctor,
