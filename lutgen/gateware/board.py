@@ -1,0 +1,151 @@
+"""What stands around a core on a board: clock, reset, pins."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from amaranth.build import ResourceError
+from amaranth.hdl import (
+    Cat,
+    ClockDomain,
+    ClockSignal,
+    Const,
+    Elaboratable,
+    Instance,
+    Module,
+    ResetSignal,
+    Signal,
+)
+from amaranth.lib import io
+from amaranth.lib.cdc import FFSynchronizer
+
+from lutgen.spec.pll import Ecp5Pll, Ice40Pll
+
+__all__ = ["BoardTop"]
+
+# Cycles of reset after configuration. An iCE40's block RAMs can't be read in the first
+# microseconds, which no simulation shows.
+HOLD_BITS = 10
+
+
+class BoardTop(Elaboratable):
+    """A board's top: the module of `lutgen.gateware.link.top.board_core` on a platform of
+    amaranth-boards.
+
+    Parameters
+    ----------
+    inner : str
+        The module with the ports ``clk, rst, rx, tx, busy, error``.
+    pll : Ice40Pll, Ecp5Pll or None
+        None for the board's own clock.
+    uart : mapping
+        Of `lutgen.flows.fpga.boards`: the resource, its number.
+    """
+
+    def __init__(self, inner: str, pll: Ice40Pll | Ecp5Pll | None, uart: Mapping[str, Any]):
+        self.inner = inner
+        self.pll = pll
+        self.uart = uart
+
+    def elaborate(self, platform):
+        m = Module()
+        clock, locked = self._clock(m, platform)
+        m.domains.sync = ClockDomain()
+        m.domains.por = ClockDomain(reset_less=True)
+        m.d.comb += [ClockSignal().eq(clock), ClockSignal("por").eq(clock)]
+
+        asked = Const(0)
+        if platform.default_rst is not None:
+            button = io.Buffer("i", platform.request(platform.default_rst, dir="-"))
+            m.submodules.button = button
+            asked = button.i
+        wait = Signal()
+        m.submodules.wait_sync = FFSynchronizer(~locked | asked, wait, o_domain="por")
+        held = Signal(HOLD_BITS)
+        with m.If(wait):
+            m.d.por += held.eq(0)
+        with m.Elif(~held.all()):
+            m.d.por += held.eq(held + 1)
+        reset = Signal(init=1)
+        m.d.por += reset.eq(~held.all())
+        m.d.comb += ResetSignal().eq(reset)
+
+        name, number = self.uart["name"], self.uart["number"]
+        dirs = dict.fromkeys(self.uart["signals"], "-") | {"rx": "i", "tx": "o"}
+        pins = platform.request(name, number, dir=dirs)
+        rx, tx = Signal(init=1), Signal()
+        m.submodules.rx_sync = FFSynchronizer(pins.rx.i, rx, init=1)
+        m.d.comb += pins.tx.o.eq(tx)
+        busy, error = Signal(), Signal()
+        m.submodules.core = Instance(
+            self.inner,
+            i_clk=ClockSignal(),
+            i_rst=ResetSignal(),
+            i_rx=rx,
+            o_tx=tx,
+            o_busy=busy,
+            o_error=error,
+        )
+        lamps = [pin.o for pin in self._lamps(platform)]
+        m.d.comb += Cat(lamps).eq(Cat(busy, error))
+        return m
+
+    def _clock(self, m, platform):
+        """The clock that all runs on, and whether it is steady."""
+        pin = platform.request(platform.default_clk, dir="-")
+        locked, clock = Signal(), Signal()
+        if isinstance(self.pll, Ice40Pll):
+            m.submodules.pll = Instance(
+                "SB_PLL40_PAD",
+                p_FEEDBACK_PATH="SIMPLE",
+                p_DIVR=self.pll.divr,
+                p_DIVF=self.pll.divf,
+                p_DIVQ=self.pll.divq,
+                p_FILTER_RANGE=self.pll.filter_range,
+                i_PACKAGEPIN=pin.io,
+                i_RESETB=1,
+                i_BYPASS=0,
+                o_PLLOUTGLOBAL=clock,
+                o_LOCK=locked,
+            )
+            return clock, locked
+        m.submodules.clock_pin = buffer = io.Buffer("i", pin)
+        if self.pll is None:
+            return buffer.i, Const(1)
+        m.submodules.pll = Instance(
+            "EHXPLLL",
+            p_CLKI_DIV=self.pll.ref,
+            p_CLKFB_DIV=self.pll.feedback,
+            p_CLKOP_DIV=self.pll.out,
+            p_CLKOP_CPHASE=self.pll.out - 1,
+            p_CLKOP_FPHASE=0,
+            p_CLKOP_ENABLE="ENABLED",
+            p_FEEDBK_PATH="CLKOP",
+            i_CLKI=buffer.i,
+            i_CLKFB=clock,
+            i_RST=0,
+            i_STDBY=0,
+            i_PHASESEL0=0,
+            i_PHASESEL1=0,
+            i_PHASEDIR=0,
+            i_PHASESTEP=0,
+            i_PHASELOADREG=0,
+            i_PLLWAKESYNC=0,
+            i_ENCLKOP=0,
+            o_CLKOP=clock,
+            o_LOCK=locked,
+        )
+        return clock, locked
+
+    @staticmethod
+    def _lamps(platform):
+        """Pins of up to two lamps: busy, error."""
+        have = platform.resources
+        try:
+            if ("led", 0) in have:
+                return [platform.request("led", k) for k in range(2) if ("led", k) in have]
+            if ("rgb_led", 0) in have:
+                lamp = platform.request("rgb_led", 0)
+                return [lamp.g, lamp.r]
+        except ResourceError:  # a pin that is the UART's: the lamp is the lesser
+            return []
+        return []
