@@ -1,6 +1,7 @@
 """Simulates an engine: products and whole jobs, through cocotb, against expected results."""
 
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -219,7 +220,8 @@ def simulate_engine(
     Raises
     ------
     LutgenError
-        If a program is missing, or nothing came of the simulation.
+        If a program is missing, the Verilog is not that of the engine, or nothing came of the
+        simulation.
     """
     start = time.perf_counter()
     built, _ = simbuild.build(verilog, name, simulator)
@@ -239,27 +241,32 @@ def simulate_engine(
     }
     (folder / "plan.json").write_text(json.dumps(plan, indent=1), encoding="utf-8")
     (folder / "result.json").unlink(missing_ok=True)
-    status, log = simbuild.play(
-        {
-            "simulator": simulator,
-            "top": name,
-            "module": "bench_engine",
-            "module_path": str(resources.sim()),
-            "build_dir": str(built),
-            "test_dir": str(folder),
-            "seed": seed,
-            "env": {"LUTGEN_BENCH_PLAN": str(folder / "plan.json")},
-        },
-        folder,
-    )
+    job = {
+        "simulator": simulator,
+        "top": name,
+        "module": "bench_engine",
+        "module_path": str(resources.sim()),
+        "build_dir": str(built),
+        "test_dir": str(folder),
+        "seed": seed,
+        "env": {"LUTGEN_BENCH_PLAN": str(folder / "plan.json")},
+    }
+    try:
+        status, log = simbuild.play(job, folder)
+    except BaseException:  # interrupted: nobody will look at what it has left
+        if keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     try:
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise LutgenError(
-            f"the simulation ended without a result (status {status}); see {log}"
+            f"the simulation ended without a result (status {status}){_last_error(log)}; see {log}"
         ) from None
     if keep is None:
         shutil.rmtree(folder, ignore_errors=True)
+    if "error" in result:
+        raise LutgenError(str(result["error"]))
     outcomes = tuple(
         Outcome(
             entry["name"],
@@ -270,6 +277,13 @@ def simulate_engine(
         for entry in result["entries"]
     )
     return EngineReport(outcomes, middle - start, time.perf_counter() - middle)
+
+
+def _last_error(log: Path) -> str:
+    """What a log's last exception says, with a colon in front; empty where there is none."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = [line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception): ", line)]
+    return f": {said[-1]:.160}" if said else ""
 
 
 def _entry(entry: Product | Whole, number: int, folder: Path) -> dict[str, Any]:

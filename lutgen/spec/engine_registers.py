@@ -52,8 +52,10 @@ SHAPES = {
 
 
 def fingerprint(spec: EngineSpec) -> int:
-    """32 bits that tell engines apart: the first bytes of the SHA-256 of the spec as JSON."""
-    text = json.dumps(asdict(spec), sort_keys=True, separators=(",", ":"))
+    """32 bits that tell engines apart: the first bytes of the SHA-256 of the spec as JSON, with a
+    number for every parameter that was left out.
+    """
+    text = json.dumps(asdict(spec.resolved), sort_keys=True, separators=(",", ":"))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 

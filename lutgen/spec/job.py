@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from lutgen.numeric import Int64Array, as_int, ceil_div
 from lutgen.spec.engine import WORD, ChannelSpec, EngineSpec
 
-__all__ = ["CHANNELS", "INPUTS", "NOTHING", "RESULTS", "Bytes", "JobSpec"]
+__all__ = ["CHANNELS", "INPUTS", "NOTHING", "RESULTS", "SIZES", "Bytes", "JobSpec"]
 
 CHANNELS = ("activations", "centroids", "tables", "results")  # a_axis, c_axis, t_axis, m_axis
 INPUTS = ("activations", "indices")
