@@ -130,18 +130,21 @@ def run_logged(
     command: Sequence[str], folder: Path, log: Path, env: Mapping[str, str] | None = None
 ) -> int:
     """Runs a program in ``folder``, its words going to ``log``, in a process group that ends with
-    us; gives the exit status.
+    us, however we end; gives the exit status.
     """
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command,
+    leash = [sys.executable, "-I", "-S", str(Path(__file__).resolve().with_name("leash.py"))]
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(
+            [*leash, *command],
             cwd=folder,
             env=env or tools.environment(),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-        )
+        ) as process,
+    ):
         try:
             return process.wait()
         finally:
