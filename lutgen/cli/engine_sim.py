@@ -25,7 +25,7 @@ def is_engine(path: Path | None) -> bool:
 def run(args: argparse.Namespace) -> int:
     """Simulates and prints."""
     from lutgen.flows.engine import simulate_engine
-    from lutgen.flows.products import random_product
+    from lutgen.flows.products import random_job
     from lutgen.host.contract import engine_of
 
     for key in ("faults", "layers", "vcd", "fst", "timing_samples", "driver", "layer"):
@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
             raise LutgenError("argument --data: goes with a JOB folder of `lutgen compile`")
         rng = np.random.default_rng(args.seed)
         count = args.samples or 20
-        entries: list[Any] = [random_product(spec, rng, f"product {k}") for k in range(count)]
+        jobs = [random_job(rng, spec, most=2) for _ in range(count)]
+        entries: list[Any] = [job.product(name=f"product {k}") for k, job in enumerate(jobs)]
     else:
         entries = [whole(args, spec)]
     try:

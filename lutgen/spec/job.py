@@ -14,7 +14,7 @@ __all__ = ["CHANNELS", "INPUTS", "NOTHING", "RESULTS", "SIZES", "Bytes", "JobSpe
 
 CHANNELS = ("activations", "centroids", "tables", "results")  # a_axis, c_axis, t_axis, m_axis
 INPUTS = ("activations", "indices")
-RESULTS = ("outputs", "accumulators", "indices")
+RESULTS = ("outputs", "accumulators", "indices")  # by their code in the register MODE
 NOTHING = -1  # an index that stands for nothing: a tap outside the image
 SIZES = (1 << 16) - 1  # blocks and tiles of a job, at most
 
