@@ -118,7 +118,7 @@ def test_contracts_that_are_none(tmp_path):
     with pytest.raises(LutgenError, match="is not the contract of an engine"):
         engine_of(path)
     data = engine_contract(ENGINE, "small")
-    for key in ("version", "parameters"):
+    for key in ("version", "name", "parameters"):
         part = {name: value for name, value in data.items() if name != key}
         with pytest.raises(LutgenError) as caught:
             engine_of(write(path, part))

@@ -71,7 +71,7 @@ def engine_of(path: str | os.PathLike[str]) -> EngineSpec:
                 "is not the contract of an engine; name the .json that `lutgen build` wrote beside "
                 "the engine's Verilog"
             )
-        for key in ("version", "parameters"):
+        for key in ("version", "name", "parameters"):
             if key not in data:
                 raise LutgenError(f"field {key!r}: is missing; {AGAIN}")
         if data["version"] != VERSION:
