@@ -141,6 +141,9 @@ async def bench(dut: Any) -> None:
     if hasattr(dut, "enc_clk"):
         await Timer(plan["seed"] % side + 1, "ps")
         Clock(dut.enc_clk, side, "ps").start()
+    if engine_of(path.parent / plan["engine"]).two_clocks and not hasattr(dut, "enc_clk"):
+        write(path, error="port enc_clk: is missing")
+        raise AssertionError("the engine has one clock")
     bench = Bench(dut, plan, path.parent)
     await Timer(8 * max(period, side), "ps")
     await RisingEdge(dut.clk)

@@ -328,6 +328,14 @@ def test_sim_of_an_engine(capsys, verilator, tmp_path):
     assert text.startswith(
         f"{out}: is not the engine of {core}: register FINGERPRINT, field 'fingerprint': is 0x"
     )
+    two = tmp_path / "two.v"
+    assert main(["build", *ENGINE, "--two-clocks", "-o", str(two)]) == 0
+    capsys.readouterr()
+    two.write_text(other.read_text())
+    assert error(capsys, "sim", "--core", two.with_suffix(".json"), "--samples", "1") == (
+        f"{two}: is not the engine of {two.with_suffix('.json')}: port enc_clk: is missing; build "
+        "both again with `lutgen build`"
+    )
     out.unlink()
     assert error(capsys, "sim", "--core", core) == (
         f"{out}: can't be read: no such file or directory; it goes with {core}"

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from lutgen.cli.main import main
-from lutgen.flows.simbuild import run_logged
+from lutgen.flows.simbuild import last_error, run_logged
 
 # A program that starts another one, and says which both are.
 LONG = ["sh", "-c", "sleep 300 & echo $$ $! > pids.part; mv pids.part pids; wait"]
 LIBRARY = """\
 import sys
 from pathlib import Path
-from lutgen.flows.simbuild import run_logged
+from lutgen.flows.simbuild import last_error, run_logged
 folder = Path(sys.argv[1])
 run_logged({command!r}, folder, folder / "log")
 """
@@ -86,3 +86,11 @@ def test_statuses_and_words(tmp_path):
     assert log.read_text() == f"{tmp_path.resolve()}\nwrong\n"
     assert run_logged(["sh", "-c", "kill -9 $$"], tmp_path, log) == 128 + 9
     assert run_logged(["cat"], tmp_path, log) == 0  # nothing to read
+
+
+def test_what_a_log_says_last(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("ERROR: no such thing\nError: a\n     lutgen.errors.LutgenError: b is c\nend\n")
+    assert last_error(log) == ": lutgen.errors.LutgenError: b is c"
+    log.write_text("all is well\n")
+    assert last_error(log) == ""

@@ -58,10 +58,10 @@ def run(args: argparse.Namespace) -> int:
             keep=args.keep,
         )
     except LutgenError as error:
-        if not str(error).startswith("register"):
+        if not str(error).startswith(("register", "port")):
             raise
         raise LutgenError(
-            f"{path.with_suffix('.v')}: is not the engine of {path}: {error}; or build both again "
+            f"{path.with_suffix('.v')}: is not the engine of {path}: {error}; build both again "
             "with `lutgen build`"
         ) from None
     if args.json:

@@ -1,7 +1,6 @@
 """Simulates an engine: products and whole jobs, through cocotb, against expected results."""
 
 import json
-import re
 import shutil
 import tempfile
 import time
@@ -261,7 +260,8 @@ def simulate_engine(
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise LutgenError(
-            f"the simulation ended without a result (status {status}){_last_error(log)}; see {log}"
+            f"the simulation ended without a result (status {status}){simbuild.last_error(log)}; "
+            f"see {log}"
         ) from None
     if keep is None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -277,13 +277,6 @@ def simulate_engine(
         for entry in result["entries"]
     )
     return EngineReport(outcomes, middle - start, time.perf_counter() - middle)
-
-
-def _last_error(log: Path) -> str:
-    """What a log's last exception says, with a colon in front; empty where there is none."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    said = [line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception): ", line)]
-    return f": {said[-1]:.160}" if said else ""
 
 
 def _entry(entry: Product | Whole, number: int, folder: Path) -> dict[str, Any]:

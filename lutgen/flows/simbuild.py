@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 from lutgen.errors import LutgenError
 from lutgen.flows import cache, tools
 
-__all__ = ["SIMULATORS", "build", "play"]
+__all__ = ["SIMULATORS", "build", "last_error", "play"]
 
 SIMULATORS = ("verilator", "icarus")
 
@@ -93,6 +94,13 @@ def failure(simulator: str, top: str, log: Path) -> LutgenError:
     errors = [line for line in lines if "error" in line.lower()]
     said = f": {errors[0].strip():.160}" if errors else ""
     return LutgenError(f"{simulator} can't build {top}{said}; its messages are in {kept}")
+
+
+def last_error(log: Path) -> str:
+    """What a log's last exception says, with a colon in front; empty where there is none."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = [line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception): ", line)]
+    return f": {said[-1]:.160}" if said else ""
 
 
 def play(job: dict[str, Any], folder: Path) -> tuple[int, Path]:
