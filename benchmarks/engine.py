@@ -23,6 +23,7 @@ from _common import ROOT, Row, conditions, cpu, play
 import lutgen
 from lutgen.flows import tools
 from lutgen.flows.engine import EngineReport, Product, Whole, product, simulate_engine
+from lutgen.flows.products import random_job
 from lutgen.host import jobfile
 from lutgen.host.build import build_engine
 from lutgen.host.compiler import compile_model
@@ -31,7 +32,7 @@ from lutgen.spec.job import JobSpec
 from lutgen.spec.pace import Pace, predicted
 
 sys.path.insert(0, str(ROOT / "tests"))
-from engines import product_of, random_engine, random_job
+from engines import TWO_CLOCKS, random_engine
 
 ENGINES, SHAPES = 12, 5
 GAPS = 0.3
@@ -42,25 +43,6 @@ PERIODS = (
     *((10_000, 9_998), (10_000, 10_002), (10_000, 7_302), (7_302, 10_000), (10_006, 30_014)),
     *((30_014, 10_006), (10_000, 17_318), (17_318, 10_000), (10_000, 26_458), (26_458, 10_000)),
     (10_000, 14_142),
-)
-TWO_CLOCKS = EngineSpec(
-    13,
-    3,
-    centroids=7,
-    metric="l2",
-    activation_bits=6,
-    table_bits=6,
-    output_bits=5,
-    rows=6,
-    lanes=5,
-    fan_in=4,
-    matchers=2,
-    encoders=2,
-    encoder_centroids=3,
-    encoder_dims=2,
-    index_rows=20,
-    two_clocks=True,
-    has_map=True,
 )
 # All lookup layers of the networks run on it.
 NETWORKS = EngineSpec(196, 4, fan_in=4, lanes=16, matchers=2, encoders=4)
@@ -128,7 +110,7 @@ def random_products(row: Row, _: Path) -> Row:
     rng = np.random.default_rng(row["seed"])
     kinds = {"two_clocks": row["seed"] % 3 == 2, "ping_pong": row["seed"] % 4 != 3}
     spec = random_engine(rng, **kinds)
-    products = [product_of(random_job(rng, spec)) for _ in range(SHAPES)]
+    products = [random_job(rng, spec).product() for _ in range(SHAPES)]
     options = {"gaps": GAPS, "seed": row["seed"], "periods": (10_000, 13_002)}
     report, found = simulated(spec, products, **options)
     keys = ("subvec", "centroids", "metric", "rows", "lanes", "fan_in", "encoders", "matchers")
@@ -144,7 +126,7 @@ def random_products(row: Row, _: Path) -> Row:
 def clocks(row: Row, _: Path) -> Row:
     """The engine with two clocks, at a pair of periods."""
     rng = np.random.default_rng(row["seed"])
-    products = [product_of(random_job(rng, TWO_CLOCKS)) for _ in range(SHAPES)]
+    products = [random_job(rng, TWO_CLOCKS).product() for _ in range(SHAPES)]
     options = {"gaps": GAPS, "seed": row["seed"], "periods": tuple(row["periods_ps"])}
     report, found = simulated(TWO_CLOCKS, products, **options)
     cycles = sum(outcome.counters["CYCLES"] for outcome in report.outcomes)

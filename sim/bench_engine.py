@@ -16,6 +16,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge, Timer
 from engine import SimTransport
 
+from lutgen.errors import LutgenError
 from lutgen.host.contract import engine_of
 from lutgen.host.registers import BusError, Registers
 from lutgen.spec.engine_registers import COUNTERS, engine_registers
@@ -119,6 +120,12 @@ def difference(got: Any, expected: Any) -> str:
     return f"{len(places)} of {got.size} differ, first {first}: {got[first]}, not {expected[first]}"
 
 
+def write(plan: Path, **found: Any) -> None:
+    """Writes the result file beside the plan: entries, or the error that nothing came after."""
+    result = {"format": "lutgen-engine-bench-result", "version": 1, **found}
+    (plan.parent / "result.json").write_text(json.dumps(result), "utf-8")
+
+
 @cocotb.test()
 async def bench(dut: Any) -> None:
     """Plays the plan and writes its result file; fails if anything differs."""
@@ -134,20 +141,26 @@ async def bench(dut: Any) -> None:
     if hasattr(dut, "enc_clk"):
         await Timer(plan["seed"] % side + 1, "ps")
         Clock(dut.enc_clk, side, "ps").start()
+    if engine_of(path.parent / plan["engine"]).two_clocks and not hasattr(dut, "enc_clk"):
+        write(path, error="port enc_clk: is missing")
+        raise AssertionError("the engine has one clock")
     bench = Bench(dut, plan, path.parent)
     await Timer(8 * max(period, side), "ps")
     await RisingEdge(dut.clk)
     dut.rst.value = 0
     await Timer(8 * max(period, side), "ps")
     await RisingEdge(dut.clk)
-    await bench.registers.check()
+    try:
+        await bench.registers.check()
+    except LutgenError as error:
+        write(path, error=str(error))
+        raise
     await bench.registers.set("INTERRUPT_ENABLE", done=1)
     done = []
     for entry in plan["entries"]:
         done.append(await (bench.network if "job" in entry else bench.product)(entry))
         done[-1]["wrong"] += bench.complaints
         bench.complaints.clear()
-    result = {"format": "lutgen-engine-bench-result", "version": 1, "entries": done}
-    (path.parent / "result.json").write_text(json.dumps(result), "utf-8")
+    write(path, entries=done)
     bad = [entry["name"] for entry in done if entry["wrong"]]
     assert not bad, f"not as expected: {', '.join(bad)}"

@@ -6,7 +6,28 @@ from lutgen.flows.engine import product
 from lutgen.numeric import Format, requantise
 from lutgen.spec.distance import METRICS
 from lutgen.spec.engine import EngineSpec
-from lutgen.spec.job import NOTHING, JobSpec
+from lutgen.spec.job import NOTHING
+
+# Nothing even: last groups, lanes, encoder steps and blocks of rows are all part-filled.
+TWO_CLOCKS = EngineSpec(
+    codebooks=13,
+    subvec=3,
+    centroids=7,
+    metric="l2",
+    activation_bits=6,
+    table_bits=6,
+    output_bits=5,
+    rows=6,
+    lanes=5,
+    fan_in=4,
+    matchers=2,
+    encoders=2,
+    encoder_centroids=3,
+    encoder_dims=2,
+    index_rows=20,
+    two_clocks=True,
+    has_map=True,
+)
 
 
 def random_engine(rng, **given):
@@ -40,51 +61,6 @@ def random_engine(rng, **given):
     fields["fan_in"] = min(fields["fan_in"], fields["codebooks"])
     fields.setdefault("encoders", fields["fan_in"] if rng.random() < 0.5 else 1)
     return EngineSpec(**fields)
-
-
-def random_job(rng, engine):
-    """A job that engine takes, and its contents: rows, codebooks, table, bias, map."""
-    results = str(rng.choice(["outputs", "accumulators", "indices"]))
-    indices = results != "indices" and rng.random() < 0.4
-    codebooks = int(rng.integers(1, engine.groups * engine.fan_in + 1))
-    outputs = 1 if results == "indices" else int(rng.integers(1, 3 * engine.outputs + 1))
-    rows = int(rng.integers(1, 3 * engine.rows + 1))
-    bits = engine.output_bits
-    signed = bool(rng.random() < 0.5)
-    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-    mapped = results == "outputs" and engine.has_map and rng.random() < 0.6
-    spec = JobSpec(
-        engine,
-        rows=rows,
-        codebooks=codebooks,
-        outputs=outputs,
-        inputs="indices" if indices else "activations",
-        results=results,
-        signed=bool(rng.random() < 0.5),
-        shift=int(rng.integers(0, 8)) if results == "outputs" else 0,
-        low=low if results == "outputs" else 0,
-        high=high if results == "outputs" else 0,
-        has_map=bool(mapped),
-        signed_results=bool(rng.random() < 0.5) if mapped else None,
-        reuse=False if rng.random() < 0.3 else None,
-    )
-    c, v = engine.centroids, engine.subvec
-    if indices:
-        x = rng.integers(0, c, (rows, codebooks))
-        x[rng.random(x.shape) < 0.2] = NOTHING
-        books = None
-    else:
-        span = 1 << engine.activation_bits
-        base = span // 2 if spec.signed else 0
-        x = rng.integers(0, span, (rows, codebooks * v)) - base
-        books = rng.integers(0, span, (codebooks, c, v)) - base
-    grid = engine.grid
-    table = rng.integers(grid.low, grid.high + 1, (codebooks, c, outputs))
-    reach = grid.high * codebooks
-    bias = rng.integers(-reach, reach + 1, outputs)
-    base = (1 << bits - 1) if spec.signed_results else 0
-    entries = rng.integers(0, 1 << bits, 1 << bits) - base if mapped else np.zeros(0, int)
-    return spec, x, books, table, bias, entries
 
 
 def packets_of(job):
@@ -154,15 +130,6 @@ def engine_for(model, rng=None, **given):
         fields["codebooks"] *= 2
         engine = random_engine(rng, **{**fields, **given})
     return engine
-
-
-def product_of(job, **more):
-    """A job of `random_job` for a simulator: see `lutgen.flows.engine.product`."""
-    spec, x, books, table, bias, entries = job
-    inputs = {"indices": x} if books is None else {"x": x, "codebooks": books}
-    mapped = entries if spec.has_map else None
-    name = f"{spec.rows} x {spec.codebooks} x {spec.outputs}, {spec.inputs} to {spec.results}"
-    return product(spec, **{"name": name, **inputs, **more}, table=table, bias=bias, mapped=mapped)
 
 
 def product_for(rng, spec, **more):

@@ -85,19 +85,51 @@ def test_json(files, capsys):
     assert data["total"]["bytes"]["tables"] == sum(tables)
 
 
-def test_refuses_and_leaves_nothing(files, capsys):
-    _, folder = files
+def with_parameters(folder, **changes):
     path = folder / "e.json"
     data = json.loads(path.read_text())
-    data["parameters"]["metric"] = "l2"
+    data["parameters"].update(changes)
     path.write_text(json.dumps(data))
-    assert main(arguments(folder)) == 2
+
+
+def test_refuses_and_leaves_nothing(files, capsys):
+    _, folder = files
+    with_parameters(folder, output_bits=3)
+    hosts = ("--host", "windows", "--host", "slid", "--host", "slid_pixels")
+    assert main(arguments(folder, *hosts)) == 2
     assert capsys.readouterr().err == (
-        f"lutgen: error: {folder / 'net.lut'}: node 'pixels', field 'metric': is l1, but the "
-        "engine's is l2; build an engine with --metric l1, or leave the node to the host with "
-        "--host pixels\n"
+        f"lutgen: error: {folder / 'net.lut'}: node 'pixels', field 'output': has 4 bits, more "
+        "than the engine's 3; build an engine with --output-bits 4, or leave the node to the host "
+        "with --host pixels\n"
     )
     assert not (folder / "job").exists()
+
+
+def test_all_that_does_not_fit_at_once(files, capsys):
+    _, folder = files
+    with_parameters(folder, output_bits=3, centroids=2, encoder_centroids=1)
+    assert main(arguments(folder, "--json")) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = said.err.splitlines()
+    assert lines[0].split() == ["layer", "parameter", "needs", "has"]
+    rows = [line.split() for line in lines[2:-1]]
+    assert ["pixels", "output-bits", "4", "3"] in rows
+    assert ["pixels", "centroids", "4", "2"] in rows
+    assert {row[0] for row in rows} == {"pixels", "windows", "slid", "slid_pixels", "head"}
+    start, options, end = lines[-1].split("`")
+    assert start == (
+        f"lutgen: error: {folder / 'net.lut'}: 5 layers do not fit {folder / 'e.json'}; one that "
+        "takes the whole model: "
+    )
+    hosts = [f"--host {name}" for name in ("pixels", "windows", "slid", "slid_pixels", "head")]
+    assert end == f"; or leave to the host what does not fit: {' '.join(hosts)}"
+    assert not (folder / "job").exists()
+    # The engine of those options takes the model.
+    command, build, *words = options.replace("ENGINE.v", str(folder / "e.v")).split()
+    assert (command, build) == ("lutgen", "build")
+    assert main(["build", *words]) == 0
+    assert main(arguments(folder)) == 0
 
 
 @pytest.mark.parametrize(
@@ -115,8 +147,8 @@ def test_refuses_and_leaves_nothing(files, capsys):
         ),
         (
             ("--batch", "10000000"),
-            "argument --batch: Rows of a job must be an integer between 1 and 1048560, not "
-            "120000000",
+            "argument --batch: Batch must be at most 87,380 samples, not 10,000,000: step "
+            "'pixels.indices' has 12 rows a sample, and a job of the engine at most 1,048,560",
         ),
     ],
 )

@@ -2,10 +2,15 @@
 
 import json
 
+import convnets
 import numpy as np
+import pytest
+from engines import engine_for
 from toy import ConvNet
 
 from lutgen.cli.main import main
+from lutgen.host import jobfile
+from lutgen.host.compiler import compile_model
 from lutgen.model import save
 
 
@@ -59,3 +64,40 @@ def test_json(capsys, tmp_path):
     assert entry["codebook_memory_bits"] == conv.codebooks.size * model.input.bits
     assert nodes["add2"]["left_shifts"] == list(added.left_shifts)
     assert nodes["map4"]["table_memory_bits"] == len(mapped.map) * mapped.output.bits
+
+
+@pytest.fixture
+def job(tmp_path):
+    model, _ = convnets.everything()
+    job = compile_model(model, engine_for(model, has_map=False))
+    jobfile.save(job, tmp_path / "job")
+    return job, tmp_path / "job"
+
+
+def test_jobs(capsys, job):
+    compiled, folder = job
+    assert main(["info", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"job       everything, {compiled.sha256}"
+    assert lines[1].startswith("engine    --codebooks ")
+    assert lines[2].split()[:3] == ["node", "on", "does"]
+    assert "host      join: the engine adds nothing but table rows" in lines
+    for name in jobfile.FILES:
+        assert main(["info", str(folder / name)]) == 0
+        assert capsys.readouterr().out.splitlines() == lines
+    assert main(["info", str(folder), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["job"], data["batch"]) == (str(folder), compiled.batch)
+    whys = {step["gives"]: step["why"] for step in data["steps"] if step["on"] == "host"}
+    assert whys["mapped"] == "is not behind a lookup on the engine"
+
+
+def test_other_folders_and_pictures_of_jobs(capsys, job):
+    _, folder = job
+    assert main(["info", str(folder), "--svg", str(folder.parent / "x.svg")]) == 2
+    assert main(["info", str(folder.parent)]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"lutgen: error: argument --svg: {folder} is a job; pictures are of cores of models",
+        f"lutgen: error: {folder.parent}: is a folder, but not a job; give a .lut model, the .json "
+        "of a core or an engine, or a JOB of `lutgen compile`",
+    ]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,11 +119,13 @@ def test_help_and_version(capsys):
         (["build", "no.lut", "-o", "out.v"], "no.lut: can't be read: no such file or directory"),
         (
             ["build", "no.lut", "-o", "out.v", "--codebooks", "4"],
-            "argument --codebooks: goes with the engine; no.lut has its own",
+            "argument --codebooks: is for an engine, which is built without a model; leave it out, "
+            "or leave out no.lut",
         ),
         (
             ["build", "no.lut", "-o", "out.v", "--map"],
-            "argument --map: goes with the engine; no.lut has its own",
+            "argument --map: is for an engine, which is built without a model; leave it out, or "
+            "leave out no.lut",
         ),
         (
             ["build", "no.lut", "-o", "out.v", "--layer", "fc1.lanes"],
@@ -139,19 +142,41 @@ def test_help_and_version(capsys):
         ),
         (
             ["build", *ENGINE, "-o", "out.v", "--metric", "cosine"],
-            "Metric must be one of l1, l2, chebyshev, not 'cosine'",
+            "argument --metric: Metric must be one of l1, l2, chebyshev, not 'cosine'",
         ),
         (
             ["build", *ENGINE, "-o", "out.v", "--table-bits", "17"],
-            "Table bits must be an integer between 2 and 16, not 17",
+            "argument --table-bits: Table bits must be an integer between 2 and 16, not 17",
         ),
         (
             ["build", *ENGINE, "-o", "out.v", "--encoders", "2"],
-            "Encoders must be an integer between 1 and 1, not 2",
+            "argument --encoders: Encoders must be a divisor of the fan-in, 1, not 2; give a "
+            "--fan-in that is a multiple of --encoders",
+        ),
+        (
+            ["build", *ENGINE, "-o", "out.v", "--fan-in", "4"],
+            "argument --fan-in: Fan-in must be an integer between 1 and 3, not 4; give a smaller "
+            "--fan-in or more --codebooks",
+        ),
+        (
+            ["build", *ENGINE, "-o", "out.v", "--encoder-dims", "8"],
+            "argument --encoder-dims: Encoder dimensions per cycle must be an integer between 1 "
+            "and 2, not 8; give at most as many as --subvec",
+        ),
+        (
+            ["build", *ENGINE, "-o", "out.v", "--map", "--output-bits", "12"],
+            "argument --map: Output bits must be at most 10 where there is a map, not 12; give "
+            "fewer --output-bits, or leave out --map",
+        ),
+        (
+            ["build", "--preset", "lut-dla-1", "-o", "out.v", "--index-rows", "2"],
+            "argument --index-rows: Rows of the index buffer must be an integer between 3 and "
+            "16777216, not 2; it holds a block's indices, --rows times --codebooks over --fan-in, "
+            "unless --index-rows says otherwise",
         ),
         (
             ["build", *ENGINE, "-o", "out.v", "--name", "1st"],
-            "Name of an engine must be a Verilog identifier, not '1st'",
+            "argument --name: Name of an engine must be a Verilog identifier, not '1st'",
         ),
     ],
 )
@@ -172,7 +197,8 @@ def test_info_of_other_files(capsys, tmp_path):
     path.write_bytes(b"\x00hello")
     assert (
         error(capsys, "info", path)
-        == f"{path}: is neither a .lut model nor the .json of a core or an engine"
+        == f"{path}: is neither a .lut model, nor the .json of a core or an engine, nor a JOB of "
+        "`lutgen compile`"
     )
     path.write_text('{"format": "lutgen-core", "version": 2}')
     assert error(capsys, "info", path) == (
@@ -221,6 +247,62 @@ def test_sim_of_a_model(capsys, model, verilator, loadable):
     assert core["mismatches"] == 0
 
 
+def test_contracts_in_the_place_of_others(capsys, tmp_path):
+    path, out = tmp_path / "x.json", tmp_path / "x.v"
+    path.write_text('{"format": "lutgen-engine"}')
+    assert error(capsys, "build", path, "-o", out) == (
+        f"{path}: is the contract of an engine, not a model; an engine is built from options "
+        f"alone, and its models are compiled: `lutgen compile MODEL.lut --engine {path} -o JOB`"
+    )
+    path.write_text('{"format": "lutgen-core"}')
+    assert error(capsys, "build", path, "-o", out) == (
+        f"{path}: is the contract of a core, not a model; give the MODEL.lut that it was built from"
+    )
+    path.write_text('{"format": "other"}')
+    assert error(capsys, "sim", "--core", path) == (
+        f"{path}: is not the contract of a core or an engine; name the .json that `lutgen build` "
+        "wrote"
+    )
+
+
+def test_names_of_engines(capsys, tmp_path):
+    """Headers of two engines go into one C program."""
+    texts = {}
+    for name in ("One", "two"):
+        out = tmp_path / f"{name}.v"
+        assert main(["build", *ENGINE, "-o", str(out), "--name", name]) == 0
+        assert f"module {name}(" in out.read_text()
+        texts[name] = (tmp_path / f"{name}.h").read_text()
+    assert capsys.readouterr().err == ""
+    for name, text in texts.items():
+        guard, first = f"{name.upper()}_REGISTERS_H", text.splitlines()[:2]
+        assert first == [f"#ifndef {guard}", f"#define {guard}"]
+        defined = re.findall(r"^#define (\w+)|^static inline \w+ (\w+)\(", text, re.MULTILINE)
+        assert all("".join(found).lower().startswith(f"{name.lower()}_") for found in defined)
+
+
+@pytest.mark.parametrize(
+    ("options", "mend"),
+    [
+        (["--subvec", "64"], "--encoder-dims 16"),
+        (["--subvec", "2", "--centroids", "512"], "--encoder-dims 1"),
+        (["--subvec", "1", "--centroids", "1024"], "--encoder-centroids 256"),
+    ],
+)
+def test_large_encoders_are_said_before_they_are_built(
+    capsys, tmp_path, monkeypatch, options, mend
+):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lutgen.host.build.build_engine", stop)
+    assert main(["build", "--codebooks", "4", "-o", str(tmp_path / "x.v"), *options]) == 130
+    assert capsys.readouterr().err == (
+        "lutgen: note: encoders that compare 1,024 elements in a cycle take a minute or more to "
+        f"build, and are large; {mend} makes them smaller, and slower\nlutgen: interrupted\n"
+    )
+
+
 def test_sim_of_an_engine(capsys, verilator, tmp_path):
     out, core = tmp_path / "engine.v", str(tmp_path / "engine.json")
     data = answer(capsys, "build", *ENGINE, "-o", str(out))
@@ -237,6 +319,22 @@ def test_sim_of_an_engine(capsys, verilator, tmp_path):
     )
     assert error(capsys, "sim", "--core", core, "--faults") == (
         "argument --faults: goes with the core of a model, not an engine"
+    )
+    other = tmp_path / "other.v"
+    assert main(["build", *ENGINE, "--index-rows", "7", "-o", str(other)]) == 0
+    capsys.readouterr()
+    out.write_text(other.read_text())
+    text = error(capsys, "sim", "--core", core, "--samples", "1")
+    assert text.startswith(
+        f"{out}: is not the engine of {core}: register FINGERPRINT, field 'fingerprint': is 0x"
+    )
+    two = tmp_path / "two.v"
+    assert main(["build", *ENGINE, "--two-clocks", "-o", str(two)]) == 0
+    capsys.readouterr()
+    two.write_text(other.read_text())
+    assert error(capsys, "sim", "--core", two.with_suffix(".json"), "--samples", "1") == (
+        f"{two}: is not the engine of {two.with_suffix('.json')}: port enc_clk: is missing; build "
+        "both again with `lutgen build`"
     )
     out.unlink()
     assert error(capsys, "sim", "--core", core) == (

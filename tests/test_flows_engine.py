@@ -7,11 +7,12 @@ from dataclasses import replace
 import convnets
 import numpy as np
 import pytest
-from engines import product_for, product_of, random_engine, random_job
+from engines import TWO_CLOCKS, product_for, random_engine
 
 from lutgen import LutgenError
 from lutgen.flows import check
 from lutgen.flows.engine import Whole, simulate_engine
+from lutgen.flows.products import random_job
 from lutgen.host import jobfile
 from lutgen.host.build import build_engine
 from lutgen.host.compiler import compile_model
@@ -21,26 +22,7 @@ from lutgen.spec.engine import EngineSpec
 from lutgen.spec.engine_registers import ERRORS
 from lutgen.spec.job import JobSpec
 
-# Nothing even: last groups, lanes, encoder steps and blocks of rows are all part-filled.
-ONE_CLOCK = EngineSpec(
-    codebooks=13,
-    subvec=3,
-    centroids=7,
-    metric="l2",
-    activation_bits=7,
-    table_bits=5,
-    output_bits=6,
-    rows=6,
-    lanes=5,
-    fan_in=4,
-    matchers=2,
-    encoders=2,
-    encoder_centroids=3,
-    encoder_dims=2,
-    index_rows=20,
-    has_map=True,
-)
-TWO_CLOCKS = replace(ONE_CLOCK, two_clocks=True)
+ONE_CLOCK = replace(TWO_CLOCKS, two_clocks=False)
 # For the network of `convnets.everything`, and without second halves.
 PLAIN = EngineSpec(
     codebooks=18,
@@ -56,7 +38,7 @@ PLAIN = EngineSpec(
 )
 EQUAL = (10_000, 10_000)
 RATIOS = [(10_000, 33_000), (30_000, 10_000), (10_000, 7_300)]  # periods of clk, enc_clk in ps
-LIMITS = {"shift": 4, "high": 63}
+LIMITS = {"shift": 4, "high": 31}
 
 
 @functools.cache
@@ -83,7 +65,7 @@ def every_mode(seed, engine, count):
         job = jobs[-1][0]
         modes.add((job.inputs, job.results, job.has_map))
         reused.add(job.reused)
-    return [product_of(job) for job in jobs]
+    return [job.product() for job in jobs]
 
 
 def good(rng, engine, name="good", **options):
@@ -237,7 +219,7 @@ def test_differences_are_found(verilator):
 def test_what_is_expected(seed):
     """Two programs that share little agree on what comes of a job."""
     rng = np.random.default_rng(seed)
-    entry = product_of(random_job(rng, random_engine(rng)))
+    entry = random_job(rng, random_engine(rng)).product()
     outcome = EngineModel(entry.job.engine).run(entry.job.registers(), entry.packets)
     assert outcome.errors == ()
     assert len(outcome.results) == len(entry.expected)

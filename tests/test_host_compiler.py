@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from lutgen.errors import LutgenError
 from lutgen.host.compiler import compile_model
+from lutgen.host.fit import MisfitError
 from lutgen.host.job import EngineStep, HostStep
 from lutgen.host.model_transport import ModelTransport
 from lutgen.host.player import play
 from lutgen.host.transport import run
 from lutgen.model import LutLayer, Map, Model
+from lutgen.spec.engine import EngineSpec
 from lutgen.train.export import export
 
 seeds = st.integers(0, 1 << 32)
@@ -281,8 +283,6 @@ def test_refuses_what_does_not_fit(given, changes, text):
 
 
 def sim_engine(**given):
-    from lutgen.spec.engine import EngineSpec
-
     return EngineSpec(**{**FIT, **given})
 
 
@@ -305,14 +305,56 @@ def test_metrics_agree_on_single_elements():
     assert np.array_equal(found.outputs, model.predict(x).outputs)
 
 
-def test_taps_count_as_codebooks():
+def test_all_misfits_and_an_engine_for_them():
     model, _ = convnets.everything()
-    with pytest.raises(LutgenError) as caught:
-        compile_model(model, engine_for(model, codebooks=8, fan_in=1))
-    assert str(caught.value) == (
-        "node 'pixels', array 'table': has 9 codebooks, taps included, more than the engine's 8; "
-        "build an engine with --codebooks 9, or leave the node to the host with --host pixels"
+    small = engine_for(model, codebooks=8, fan_in=1, lanes=4, output_bits=2, index_rows=None)
+    with pytest.raises(MisfitError) as caught:
+        compile_model(model, small)
+    error = caught.value
+    taps = [each for each in error.misfits if each.parameter == "codebooks"]
+    assert taps[0].text == (
+        "node 'pixels', array 'table': has 9 codebooks, taps included, more than the engine's 8"
     )
+    found = {(each.layer, each.parameter): (each.needs, each.has) for each in error.misfits}
+    assert found["pixels", "codebooks"] == (9, 8)
+    assert found["pixels", "output_bits"] == (4, 2)
+    assert set(error.layers) == {name for name, _ in found}
+    assert str(error).startswith(taps[0].text)
+    assert str(error).endswith(" ".join(f"--host {layer}" for layer in error.layers))
+    # Nothing else is changed, and what was derived is derived anew.
+    most = max(each.needs for each in taps)
+    wanted = EngineSpec(**{**small.stated, "codebooks": most, "output_bits": 4})
+    assert error.engine == wanted
+    assert error.engine.index_depth == error.engine.rows * error.engine.groups
+    assert {step.name for step in compile_model(model, error.engine).engine_steps} == {
+        *("pixels", "windows", "slid", "slid_pixels", "head"),
+    }
+
+
+def test_no_engine_for_two_metrics():
+    first = small_model()
+    (layer,) = first.nodes
+    rng = np.random.default_rng(0)
+    other = sim.random_layer(
+        rng, "fc2", "fc", layer.output, 4, 3, None, metric="l2", subvec=2, centroids=4
+    )
+    model = dataclasses.replace(first, nodes=(layer, other))
+    for metric, layers in (("l1", ("fc2",)), ("l2", ("fc",)), ("chebyshev", ("fc", "fc2"))):
+        with pytest.raises(MisfitError) as caught:
+            compile_model(model, sim_engine(metric=metric, table_bits=12))
+        assert caught.value.layers == layers
+        assert caught.value.engine is None
+
+
+def test_an_engine_with_wider_sums():
+    model = small_model(bias=np.array([0, 0, 500, 0]))
+    with pytest.raises(MisfitError) as caught:
+        compile_model(model, sim_engine(table_bits=3, subvec=2))
+    engine = caught.value.engine
+    assert {each.parameter for each in caught.value.misfits} == {"table_bits", "subvec"}
+    assert engine.acc.bits >= 11
+    assert (engine.table_bits, engine.subvec) == (4, 3)
+    compile_model(model, engine)
 
 
 def test_unknown_host_node():

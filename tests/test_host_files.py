@@ -21,6 +21,7 @@ from lutgen.host.transport import run
 from lutgen.spec.engine import EngineSpec
 
 ENGINE = EngineSpec(codebooks=8, subvec=2, rows=4)
+AGAIN = "build the engine again with `lutgen build`"
 
 
 def write(path, data):
@@ -39,12 +40,14 @@ def test_contracts_are_read_back(tmp_path_factory, seed):
     except ValueError:
         return
     path = tmp_path_factory.getbasetemp() / "engine.json"
-    assert engine_of(write(path, engine_contract(engine, "engine", tools={}))) == engine
+    assert engine_of(write(path, engine_contract(engine, "engine", tools={}))) == engine.resolved
 
 
 def test_what_a_contract_says():
     data = engine_contract(ENGINE, "small", tools={"lutgen": "1"})
-    assert data["parameters"] == asdict(ENGINE)
+    assert data["parameters"] == asdict(ENGINE.resolved)
+    assert None not in data["parameters"].values()
+    assert data["parameters"]["index_rows"] == data["index_rows"] == ENGINE.index_depth
     assert data["streams"]["m_axis"] == {"direction": "out", "beat": 8, "bits": 64}
     assert data["tools"] == {"lutgen": "1"}
     assert data["operations_per_cycle"] == 2 * 2 * 16
@@ -65,25 +68,28 @@ def without(name):
         ),
         (
             {"version": 2},
-            "field 'version': is 2, not 1; upgrade lutgen to read it, or build the engine again",
+            f"field 'version': is 2, not 1; upgrade lutgen to read it, or {AGAIN}",
         ),
         ({"parameters": 3}, "field 'parameters': must be a JSON object, not 3"),
-        ({"parameters": without("rows")}, "field 'parameters', field 'rows': is missing"),
+        (
+            {"parameters": without("rows")},
+            f"field 'parameters', field 'rows': is missing; {AGAIN}",
+        ),
         (
             {"parameters": {**asdict(ENGINE), "rows": True}},
-            "field 'parameters', field 'rows': must be an integer, not True",
+            f"field 'parameters', field 'rows': must be an integer, not True; {AGAIN}",
         ),
         (
             {"parameters": {**asdict(ENGINE), "index_rows": "4"}},
-            "field 'parameters', field 'index_rows': must be an integer or null, not '4'",
+            f"field 'parameters', field 'index_rows': must be an integer or null, not '4'; {AGAIN}",
         ),
         (
             {"parameters": {**asdict(ENGINE), "has_map": 1}},
-            "field 'parameters', field 'has_map': must be true or false, not 1",
+            f"field 'parameters', field 'has_map': must be true or false, not 1; {AGAIN}",
         ),
         (
             {"parameters": {**asdict(ENGINE), "metric": None}},
-            "field 'parameters', field 'metric': must be a string, not None",
+            f"field 'parameters', field 'metric': must be a string, not None; {AGAIN}",
         ),
         (
             {"parameters": {**asdict(ENGINE), "more": 1}},
@@ -92,7 +98,7 @@ def without(name):
         ),
         (
             {"parameters": {**asdict(ENGINE), "rows": 1}},
-            "field 'parameters': Rows must be an integer between 3 and 65536, not 1",
+            f"field 'parameters': Rows must be an integer between 3 and 65536, not 1; {AGAIN}",
         ),
     ],
 )
@@ -112,10 +118,18 @@ def test_contracts_that_are_none(tmp_path):
     with pytest.raises(LutgenError, match="is not the contract of an engine"):
         engine_of(path)
     data = engine_contract(ENGINE, "small")
-    del data["parameters"]
-    with pytest.raises(LutgenError) as caught:
-        engine_of(write(path, data))
-    assert str(caught.value) == f"{path}: field 'parameters': is missing; build the engine again"
+    for key in ("version", "name", "parameters"):
+        part = {name: value for name, value in data.items() if name != key}
+        with pytest.raises(LutgenError) as caught:
+            engine_of(write(path, part))
+        assert str(caught.value) == f"{path}: field '{key}': is missing; {AGAIN}"
+
+
+def test_what_was_left_out_may_be_null(tmp_path):
+    """In files that people write."""
+    data = engine_contract(ENGINE, "small")
+    data["parameters"] |= {"index_rows": None, "table_beat": None}
+    assert engine_of(write(tmp_path / "e.json", data)) == ENGINE.resolved
 
 
 # Jobs.
@@ -192,7 +206,7 @@ def engine_step(data, gives):
         (
             lambda d: d["engine"]["parameters"].update(lanes=0),
             "job, field 'engine', field 'parameters': Lanes must be an integer between 1 and "
-            "4096, not 0",
+            "4096, not 0; compile the model again",
         ),
         (lambda d: d.update(steps=3), "job, field 'steps': must be a list, not 3"),
         (lambda d: d.update(output="x"), "field 'output': names 'x', which no step gives"),

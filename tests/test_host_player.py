@@ -80,6 +80,15 @@ def test_samples_of_another_size():
         run(play(JOB, ModelTransport(ENGINE), X[:, :7]))
 
 
+def test_a_batch_of_too_much():
+    """What counts is what is sent."""
+    JOB.check_batch(JOB.most)
+    with pytest.raises(ValueError, match=rf"^Batch must be at most {JOB.most:,} samples, not "):
+        JOB.check_batch(JOB.most + 1)
+    found = run(play(JOB, ModelTransport(ENGINE), X, batch=JOB.most + 1))
+    assert np.array_equal(found.outputs, GOLDEN.outputs)
+
+
 def test_a_batch_of_nothing():
     with pytest.raises(ValueError, match=r"^Batch must be a positive integer, not 0$"):
         run(play(JOB, ModelTransport(ENGINE), X, batch=0))

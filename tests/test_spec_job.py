@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from engines import expected, packets_of, random_engine, random_job
+from engines import expected, packets_of, random_engine
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lutgen.flows.products import random_job
 from lutgen.host.model import EngineModel
 from lutgen.spec.engine import EngineSpec
 from lutgen.spec.engine_registers import engine_registers

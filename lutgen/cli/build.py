@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.model is None:
         refuse(args)
         return engine.run(args)
+    check_model(args.model)
     target: Path = args.output
     if target.suffix == ".json":
         raise LutgenError(f"{target}: the contract goes there; name the Verilog file *.v")
@@ -87,6 +88,21 @@ def run(args: argparse.Namespace) -> int:
         solving.print_solution(chosen)
     print(f"wrote     {', '.join(map(str, paths))} in {seconds:.1f} s")
     return 0
+
+
+def check_model(path: str) -> None:
+    """Complains of a contract in a model's place."""
+    kind = common.format_of(Path(path))
+    if kind == "lutgen-engine":
+        raise LutgenError(
+            f"{path}: is the contract of an engine, not a model; an engine is built from options "
+            f"alone, and its models are compiled: `lutgen compile MODEL.lut --engine {path} -o JOB`"
+        )
+    if kind == "lutgen-core":
+        raise LutgenError(
+            f"{path}: is the contract of a core, not a model; give the MODEL.lut that it was built "
+            "from"
+        )
 
 
 def check_bench(args: argparse.Namespace, bench: Path, inputs: list[str]) -> None:
@@ -126,7 +142,10 @@ def make(args: argparse.Namespace) -> "tuple[Core, dict[str, Any] | None, list[s
     from lutgen.model import load
 
     for option in engine.given(args):
-        raise LutgenError(f"argument {option}: goes with the engine; {args.model} has its own")
+        raise LutgenError(
+            f"argument {option}: is for an engine, which is built without a model; leave it out, "
+            f"or leave out {args.model}"
+        )
     folds = common.fold_kwargs(args)
     layers = common.layer_folds(args.layer)
     model = load(args.model)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from lutgen.errors import LutgenError
 from lutgen.files import reason
@@ -23,6 +23,7 @@ __all__ = [
     "assignments",
     "changed_folds",
     "fold_kwargs",
+    "format_of",
     "integer",
     "print_json",
     "print_table",
@@ -102,7 +103,11 @@ def add_folds(parser: argparse.ArgumentParser) -> None:
         help="1: whole windows of convolutions in registers, for more than a tap a cycle",
     )
     group.add_argument("--input-lanes", type=one, metavar="N", help="elements of an input beat")
-    group.add_argument("--name", help="the Verilog module (default: the model's name)")
+    group.add_argument(
+        "--name",
+        help="the Verilog module (default: the model's name; of an engine lutgen_engine, and all "
+        "names in its C header begin with it)",
+    )
 
 
 def add_layers(parser: argparse.ArgumentParser) -> None:
@@ -219,7 +224,9 @@ def print_json(data: Any) -> None:
     print(json.dumps(data, indent=1))
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def print_table(
+    headers: Sequence[str], rows: Sequence[Sequence[object]], *, file: TextIO | None = None
+) -> None:
     """Aligned columns, numbers to the right; None is a dash."""
     cells = [["-" if cell is None else str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
@@ -232,7 +239,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
             cell.rjust(width) if numeric else cell.ljust(width)
             for cell, width, numeric in zip(line, widths, right, strict=True)
         ]
-        print("  ".join(parts).rstrip())
+        print("  ".join(parts).rstrip(), file=file)
 
 
 def verilog_beside(path: Path) -> str:
@@ -246,8 +253,25 @@ def verilog_beside(path: Path) -> str:
         ) from error
 
 
-def read_contract(path: Path) -> dict[str, Any]:
+def format_of(path: Path) -> str | None:
+    """What a JSON file says that it is; None of others, of which whoever reads them next says what
+    is wrong.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return data.get("format") if isinstance(data, dict) else None
+
+
+def read_contract(path: Path, kinds: str = "a core") -> dict[str, Any]:
     """A core's contract.
+
+    Parameters
+    ----------
+    path : Path
+    kinds : str
+        What contracts would do, for the complaint.
 
     Raises
     ------
@@ -262,7 +286,7 @@ def read_contract(path: Path) -> dict[str, Any]:
         data = None
     if not isinstance(data, dict) or data.get("format") != "lutgen-core":
         raise LutgenError(
-            f"{path}: is not the contract of a core; name the .json that `lutgen build` wrote"
+            f"{path}: is not the contract of {kinds}; name the .json that `lutgen build` wrote"
         )
     if data.get("version") != 1:
         raise LutgenError(

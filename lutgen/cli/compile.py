@@ -1,14 +1,19 @@
 """`lutgen compile`: a model as the list of transfers that an engine plays."""
 
 import argparse
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lutgen.cli import common
+from lutgen.cli.engine import options_of
 from lutgen.errors import LutgenError
 from lutgen.files import check_folder
 
-__all__ = ["add", "run"]
+if TYPE_CHECKING:
+    from lutgen.host.fit import MisfitError
+
+__all__ = ["add", "run", "show"]
 
 
 def add(subparsers: Any) -> None:
@@ -50,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from lutgen.host import jobfile
     from lutgen.host.compiler import compile_model
     from lutgen.host.contract import engine_of
+    from lutgen.host.fit import MisfitError
     from lutgen.host.listing import describe
     from lutgen.model import load
 
@@ -58,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     model = load(args.model)
     try:
         job = compile_model(model, engine, host=args.host)
+    except MisfitError as error:
+        raise LutgenError(f"{args.model}: {misfit_text(error, args.engine)}") from None
     except LutgenError as error:
         text = str(error)
         raise LutgenError(
@@ -74,6 +82,27 @@ def run(args: argparse.Namespace) -> int:
         show(data)
         print(f"wrote     {args.output}")
     return 0
+
+
+def misfit_text(error: "MisfitError", engine: Path) -> str:
+    """What is said of a model that does not fit: one thing in words, more of them as a table on
+    standard error first.
+    """
+    if len(error.misfits) == 1:
+        return str(error)
+    rows = [
+        [each.layer, each.parameter.replace("_", "-"), each.needs, each.has]
+        for each in error.misfits
+    ]
+    common.print_table(["layer", "parameter", "needs", "has"], rows, file=sys.stderr)
+    hosts = " ".join(f"--host {layer}" for layer in error.layers)
+    count = f"{len(error.layers)} layer{'s do' if len(error.layers) > 1 else ' does'}"
+    mend = "no engine takes the whole model"
+    if error.engine is not None:
+        mend = (
+            f"one that takes the whole model: `lutgen build {options_of(error.engine)} -o ENGINE.v`"
+        )
+    return f"{count} not fit {engine}; {mend}; or leave to the host what does not fit: {hosts}"
 
 
 def show(data: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -41,6 +40,18 @@ SWITCHES = {
     "ping_pong": ("--no-ping-pong", False, "tables do not load while others are in use"),
 }
 SHARED = ("lanes", "fan_in", "encoder_centroids", "encoder_dims")
+# What is to be done about a parameter that does not suit the others.
+MENDS = {
+    "codebooks": "give fewer --codebooks or --table-bits",
+    "fan_in": "give a smaller --fan-in or more --codebooks",
+    "encoders": "give a --fan-in that is a multiple of --encoders",
+    "encoder_centroids": "give at most as many as there are --centroids",
+    "encoder_dims": "give at most as many as --subvec",
+    "index_rows": "it holds a block's indices, --rows times --codebooks over --fan-in, unless "
+    "--index-rows says otherwise",
+    "has_map": "give fewer --output-bits, or leave out --map",
+}
+LARGE = 512  # elements that encoders compare in a cycle: more take long to build
 OPTIONS = {
     **{key: f"--{key.replace('_', '-')}" for key in NUMBERS},
     **{key: option for key, (option, _, _) in SWITCHES.items()},
@@ -70,27 +81,41 @@ def given(args: argparse.Namespace) -> list[str]:
 
 def spec_of(args: argparse.Namespace) -> "EngineSpec":
     """The engine that the options describe."""
-    from lutgen.spec.engine import EngineSpec, preset
+    from lutgen.spec.engine import EngineSpec, ParameterError, preset
 
     chosen = {
         field.name: getattr(args, field.name)
         for field in fields(EngineSpec)
         if getattr(args, field.name, None) is not None
     }
-    with common.as_errors():
-        if args.preset is not None:
-            return preset(args.preset, **chosen)
-        missing = [f"--{key}" for key in ("codebooks", "subvec") if key not in chosen]
-        if missing:
-            raise LutgenError(
-                f"a MODEL.lut is needed; or {' and '.join(missing)}, or --preset, for the engine"
-            )
-        return EngineSpec(**chosen)
+    missing = [f"--{key}" for key in ("codebooks", "subvec") if key not in chosen]
+    if missing and args.preset is None:
+        raise LutgenError(
+            f"a MODEL.lut is needed; or {' and '.join(missing)}, or --preset, for the engine"
+        )
+    try:
+        return EngineSpec(**chosen) if args.preset is None else preset(args.preset, **chosen)
+    except ParameterError as error:
+        mend = f"; {MENDS[error.field]}" if error.field in MENDS else ""
+        raise LutgenError(f"argument {option_of(error.field)}: {error}{mend}") from None
+
+
+def option_of(field: str) -> str:
+    """The option that sets a parameter of an engine."""
+    return OPTIONS.get(field, f"--{field.replace('_', '-')}")
+
+
+def options_of(spec: "EngineSpec") -> str:
+    """The options of `lutgen build` that give an engine."""
+    return " ".join(
+        option_of(field) if isinstance(value, bool) else f"{option_of(field)} {value}"
+        for field, value in spec.stated.items()
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Builds, writes, prints what the engine can do."""
-    from lutgen.host.build import NAME, build_engine
+    from lutgen.host.build import NAME, build_engine, check_name
 
     target: Path = args.output
     for suffix in (".json", ".h", ".md"):
@@ -98,12 +123,15 @@ def run(args: argparse.Namespace) -> int:
             raise LutgenError(f"{target}: another file goes there; name the Verilog file *.v")
         check_writable(target.with_suffix(suffix), inputs=[])
     check_writable(target, inputs=[])
-    spec = spec_of(args)
+    spec, name = spec_of(args), NAME if args.name is None else args.name
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise LutgenError(f"argument --name: {error}") from None
+    for note in notes_on(spec):
+        common.say(f"lutgen: note: {note}")
     start = time.perf_counter()
-    if spec.outputs > 256:
-        print(f"{spec.outputs} outputs a tile: this may take a minute", file=sys.stderr)
-    with common.as_errors():
-        built = build_engine(spec, name=args.name or NAME)
+    built = build_engine(spec, name=name)
     paths = built.write(target)
     seconds = time.perf_counter() - start
     if args.json:
@@ -119,6 +147,25 @@ def run(args: argparse.Namespace) -> int:
     show(spec, built.contract["name"])
     print(f"wrote     {', '.join(map(str, paths))} in {seconds:.1f} s")
     return 0
+
+
+def notes_on(spec: "EngineSpec") -> list[str]:
+    """What makes an engine slow to build, and large."""
+    notes = []
+    each = spec.encoder.parallel_centroids
+    size = spec.encoders * each * spec.encoder.parallel_dims
+    if size > LARGE:
+        dims = max(1, LARGE // 2 // (spec.encoders * each))
+        mend = f"--encoder-dims {dims}"
+        if spec.encoder.parallel_dims <= dims:
+            mend = f"--encoder-centroids {max(1, each // 4)}"
+        notes.append(
+            f"encoders that compare {size:,} elements in a cycle take a minute or more to build, "
+            f"and are large; {mend} makes them smaller, and slower"
+        )
+    if spec.outputs > 256:
+        notes.append(f"{spec.outputs} outputs a tile: this may take a minute")
+    return notes
 
 
 def show_contract(path: Path, args: argparse.Namespace) -> int:

@@ -19,17 +19,13 @@ __all__ = ["is_engine", "run"]
 
 def is_engine(path: Path | None) -> bool:
     """Whether a file is the contract of an engine."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8")) if path is not None else None
-    except (OSError, ValueError):
-        return False  # whoever reads it next says what is wrong with it
-    return isinstance(data, dict) and data.get("format") == "lutgen-engine"
+    return path is not None and common.format_of(path) == "lutgen-engine"
 
 
 def run(args: argparse.Namespace) -> int:
     """Simulates and prints."""
     from lutgen.flows.engine import simulate_engine
-    from lutgen.flows.products import random_product
+    from lutgen.flows.products import random_job
     from lutgen.host.contract import engine_of
 
     for key in ("faults", "layers", "vcd", "fst", "timing_samples", "driver", "layer"):
@@ -45,20 +41,29 @@ def run(args: argparse.Namespace) -> int:
             raise LutgenError("argument --data: goes with a JOB folder of `lutgen compile`")
         rng = np.random.default_rng(args.seed)
         count = args.samples or 20
-        entries: list[Any] = [random_product(spec, rng, f"product {k}") for k in range(count)]
+        jobs = [random_job(rng, spec, most=2) for _ in range(count)]
+        entries: list[Any] = [job.product(name=f"product {k}") for k, job in enumerate(jobs)]
     else:
         entries = [whole(args, spec)]
-    report = simulate_engine(
-        spec,
-        text,
-        entries,
-        name=name,
-        gaps=args.gaps,
-        seed=args.seed,
-        periods=(10_000, 7_300 if spec.two_clocks else 10_000),
-        simulator=args.simulator,
-        keep=args.keep,
-    )
+    try:
+        report = simulate_engine(
+            spec,
+            text,
+            entries,
+            name=name,
+            gaps=args.gaps,
+            seed=args.seed,
+            periods=(10_000, 7_300 if spec.two_clocks else 10_000),
+            simulator=args.simulator,
+            keep=args.keep,
+        )
+    except LutgenError as error:
+        if not str(error).startswith(("register", "port")):
+            raise
+        raise LutgenError(
+            f"{path.with_suffix('.v')}: is not the engine of {path}: {error}; build both again "
+            "with `lutgen build`"
+        ) from None
     if args.json:
         outcomes = [{**vars(o), "wrong": list(o.wrong)} for o in report.outcomes]
         common.print_json(

@@ -1,10 +1,11 @@
-"""``lutgen info``: what is in a model or a core."""
+"""``lutgen info``: what is in a model, a core, an engine or a job."""
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lutgen.cli import common, engine, engine_sim, picture
+from lutgen.cli import compile as compile_
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable, reason, write_text
 from lutgen.numeric import ceil_div
@@ -19,9 +20,9 @@ def add(subparsers: Any) -> None:
     """Adds the command."""
     parser = subparsers.add_parser(
         "info",
-        help="show what is in a model or a core",
-        description="Shows the nodes of a .lut model, the stages of a core's .json, or what an "
-        "engine's .json says.",
+        help="show what is in a model, a core, an engine or a job",
+        description="Shows the nodes of a .lut model, the stages of a core's .json, what an "
+        "engine's .json says, or the steps of a JOB of `lutgen compile`.",
         allow_abbrev=False,
     )
     parser.add_argument("file", type=Path, metavar="FILE")
@@ -34,6 +35,8 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Reads and prints."""
     path: Path = args.file
+    if (folder := job_folder(path)) is not None:
+        return show_job(folder, args)
     try:
         with path.open("rb") as file:
             start = file.read(2)
@@ -72,6 +75,46 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def job_folder(path: Path) -> Path | None:
+    """The folder of a job, if the path is one, or a file of one.
+
+    Raises
+    ------
+    LutgenError
+        If it is another folder.
+    """
+    from lutgen.host import jobfile
+
+    folder = path if path.is_dir() else path.parent
+    if path.is_dir() or path.name in jobfile.FILES:
+        if (folder / jobfile.MANIFEST).is_file():
+            return folder
+        if path.is_dir():
+            raise LutgenError(
+                f"{path}: is a folder, but not a job; give a .lut model, the .json of a core or an "
+                "engine, or a JOB of `lutgen compile`"
+            )
+    return None
+
+
+def show_job(folder: Path, args: argparse.Namespace) -> int:
+    """``lutgen info`` of a job of `lutgen compile`."""
+    from lutgen.host import jobfile
+    from lutgen.host.listing import describe as describe_job
+
+    if args.svg is not None:
+        raise LutgenError(f"argument --svg: {folder} is a job; pictures are of cores of models")
+    job = jobfile.load(folder)
+    data = describe_job(job, job.batch)
+    if args.json:
+        common.print_json({"job": str(folder), **data})
+    else:
+        print(f"job       {job.name}, {job.sha256}")
+        print(f"engine    {engine.options_of(job.engine)}")
+        compile_.show(data)
+    return 0
+
+
 def picture_of(contract: dict[str, Any], path: Path) -> str:
     """The picture, if the contract says enough for one."""
     stage = {"lanes": int}
@@ -87,7 +130,8 @@ def contract_of(path: Path) -> dict[str, Any]:
     except LutgenError as error:
         if "is not the contract" in str(error):
             raise LutgenError(
-                f"{path}: is neither a .lut model nor the .json of a core or an engine"
+                f"{path}: is neither a .lut model, nor the .json of a core or an engine, nor a "
+                "JOB of `lutgen compile`"
             ) from None
         raise
 

@@ -31,8 +31,8 @@ COMMANDS = {
 
 DESCRIPTION = "Neural networks as lookup-table accelerators: train, generate Verilog, simulate."
 EPILOG = (
-    "Exit status: 0 done, 1 a check failed, 2 bad input, 130 interrupted. `lutgen COMMAND --help` "
-    "explains a command."
+    "Exit status: 0 done, 1 a check failed, 2 bad input, 130 interrupted, 143 terminated. "
+    "`lutgen COMMAND --help` explains a command."
 )
 
 
@@ -96,5 +96,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def entry() -> NoReturn:
     """The console script."""
     # As Ctrl-C does, so that compilers and simulators which this process started end with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, terminate)
     sys.exit(main())
+
+
+def terminate(*_: object) -> NoReturn:
+    """Ends in good order; a second signal does not end the cleaning up."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)

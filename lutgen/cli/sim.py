@@ -43,7 +43,10 @@ def add(subparsers: Any) -> None:
         "--samples", type=common.integer(1), metavar="N", help="at most so many (default 50)"
     )
     parser.add_argument(
-        "--core", type=Path, metavar="OUT.json", help="a built core; OUT.v stands beside it"
+        "--core",
+        type=Path,
+        metavar="OUT.json",
+        help="a built core or engine; OUT.v stands beside it",
     )
     parser.add_argument("--faults", action="store_true", help="also send frames of a wrong length")
     parser.add_argument(
@@ -186,7 +189,7 @@ def choose_driver(case: Case, args: argparse.Namespace, waves: Path | None) -> s
 
 def built_core(path: Path) -> tuple[str, dict[str, Any]]:
     """Text and contract of a built core."""
-    contract = common.read_contract(path)
+    contract = common.read_contract(path, "a core or an engine")
     return common.verilog_beside(path), contract
 
 

@@ -219,7 +219,8 @@ def simulate_engine(
     Raises
     ------
     LutgenError
-        If a program is missing, or nothing came of the simulation.
+        If a program is missing, the Verilog is not that of the engine, or nothing came of the
+        simulation.
     """
     start = time.perf_counter()
     built, _ = simbuild.build(verilog, name, simulator)
@@ -239,27 +240,33 @@ def simulate_engine(
     }
     (folder / "plan.json").write_text(json.dumps(plan, indent=1), encoding="utf-8")
     (folder / "result.json").unlink(missing_ok=True)
-    status, log = simbuild.play(
-        {
-            "simulator": simulator,
-            "top": name,
-            "module": "bench_engine",
-            "module_path": str(resources.sim()),
-            "build_dir": str(built),
-            "test_dir": str(folder),
-            "seed": seed,
-            "env": {"LUTGEN_BENCH_PLAN": str(folder / "plan.json")},
-        },
-        folder,
-    )
+    job = {
+        "simulator": simulator,
+        "top": name,
+        "module": "bench_engine",
+        "module_path": str(resources.sim()),
+        "build_dir": str(built),
+        "test_dir": str(folder),
+        "seed": seed,
+        "env": {"LUTGEN_BENCH_PLAN": str(folder / "plan.json")},
+    }
+    try:
+        status, log = simbuild.play(job, folder)
+    except BaseException:  # interrupted: nobody will look at what it has left
+        if keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     try:
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise LutgenError(
-            f"the simulation ended without a result (status {status}); see {log}"
+            f"the simulation ended without a result (status {status}){simbuild.last_error(log)}; "
+            f"see {log}"
         ) from None
     if keep is None:
         shutil.rmtree(folder, ignore_errors=True)
+    if "error" in result:
+        raise LutgenError(str(result["error"]))
     outcomes = tuple(
         Outcome(
             entry["name"],

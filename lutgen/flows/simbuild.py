@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 from lutgen.errors import LutgenError
 from lutgen.flows import cache, tools
 
-__all__ = ["SIMULATORS", "build", "play"]
+__all__ = ["SIMULATORS", "build", "last_error", "play"]
 
 SIMULATORS = ("verilator", "icarus")
 
@@ -95,6 +96,13 @@ def failure(simulator: str, top: str, log: Path) -> LutgenError:
     return LutgenError(f"{simulator} can't build {top}{said}; its messages are in {kept}")
 
 
+def last_error(log: Path) -> str:
+    """What a log's last exception says, with a colon in front; empty where there is none."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = [line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception): ", line)]
+    return f": {said[-1]:.160}" if said else ""
+
+
 def play(job: dict[str, Any], folder: Path) -> tuple[int, Path]:
     """Runs a built simulation in ``folder``; gives the exit status and the log."""
     return run_job({"action": "test", **job}, folder)
@@ -130,18 +138,21 @@ def run_logged(
     command: Sequence[str], folder: Path, log: Path, env: Mapping[str, str] | None = None
 ) -> int:
     """Runs a program in ``folder``, its words going to ``log``, in a process group that ends with
-    us; gives the exit status.
+    us, however we end; gives the exit status.
     """
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command,
+    leash = [sys.executable, "-I", "-S", str(Path(__file__).resolve().with_name("leash.py"))]
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(
+            [*leash, *command],
             cwd=folder,
             env=env or tools.environment(),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-        )
+        ) as process,
+    ):
         try:
             return process.wait()
         finally:

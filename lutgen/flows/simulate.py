@@ -304,7 +304,8 @@ def _run(
         cases = list(ET.parse(folder / "results.xml").getroot().iter("testcase"))
     except (OSError, ValueError, ET.ParseError):
         raise LutgenError(
-            f"the simulation ended without a result (status {status}); see {log}"
+            f"the simulation ended without a result (status {status}){simbuild.last_error(log)}; "
+            f"see {log}"
         ) from None
     failed = any(
         case.find("failure") is not None or case.find("error") is not None for case in cases

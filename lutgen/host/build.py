@@ -16,7 +16,7 @@ from lutgen.host.header import c_header, markdown
 from lutgen.spec.engine import EngineSpec
 from lutgen.spec.engine_registers import engine_registers, fingerprint
 
-__all__ = ["EngineBuild", "build_engine"]
+__all__ = ["NAME", "EngineBuild", "build_engine", "check_name"]
 
 NAME = "lutgen_engine"
 
@@ -55,21 +55,31 @@ class EngineBuild:
         return tuple(texts)
 
 
+def check_name(name: str) -> None:
+    """Complains of a name that no Verilog module can have.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in KEYWORDS:
+        raise ValueError(f"Name of an engine must be a Verilog identifier, not {name!r}")
+
+
 def build_engine(spec: EngineSpec, *, name: str = NAME) -> EngineBuild:
     """Verilog and descriptions of an engine.
 
     Parameters
     ----------
     name : str
-        The Verilog module.
+        The Verilog module. In lower case, it is also what all names in the C header begin with.
 
     Raises
     ------
     ValueError
         If the name is no Verilog identifier.
     """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in KEYWORDS:
-        raise ValueError(f"Name of an engine must be a Verilog identifier, not {name!r}")
+    check_name(name)
     registers = engine_registers(spec)
     clocks = ["clk", "enc_clk"] if spec.two_clocks else ["clk"]
     listed = [{"name": port, "direction": "input", "width": 1} for port in (*clocks, "rst")]
@@ -90,6 +100,6 @@ def build_engine(spec: EngineSpec, *, name: str = NAME) -> EngineBuild:
         spec,
         convert(Engine(spec), name),
         contract,
-        c_header(registers, name),
+        c_header(registers, name.lower()),
         markdown(registers, f"Registers of {name}"),
     )

@@ -43,9 +43,10 @@ def compile_model(model: Model, engine: EngineSpec, *, host: Collection[str] = (
 
     Raises
     ------
+    MisfitError
+        If lookup layers do not fit the engine and are not among ``host``.
     LutgenError
-        If a lookup layer does not fit the engine and is not among ``host``, or the model has no
-        node of such a name.
+        If the model has no node of such a name.
     """
     names = [node.name for node in model.nodes]
     for name in host:
@@ -54,6 +55,8 @@ def compile_model(model: Model, engine: EngineSpec, *, host: Collection[str] = (
                 f"argument --host: the model has no node {name!r}; it has {', '.join(names)}"
             )
     wires = model.wires()
+    layers = [n for n in model.nodes if isinstance(n, LutLayer) and n.name not in host]
+    check_fit([(layer, wires[layer.inputs[0]]) for layer in layers], engine)
     steps: list[HostStep | EngineStep] = []
     fused: set[str] = set()
     for node in model.nodes:
@@ -62,7 +65,6 @@ def compile_model(model: Model, engine: EngineSpec, *, host: Collection[str] = (
         if node.name in host and isinstance(node, LutLayer | Map):
             steps.append(HostStep(node, "as asked"))
         elif isinstance(node, LutLayer):
-            check_fit(node, wires[node.inputs[0]], engine)
             behind = _map_behind(model, node)
             if behind is not None and (behind.name in host or _no_map(behind, wires, engine)):
                 behind = None
@@ -76,7 +78,7 @@ def compile_model(model: Model, engine: EngineSpec, *, host: Collection[str] = (
     return Job(
         name=model.name,
         sha256=digest(model),
-        engine=engine,
+        engine=engine.resolved,
         shape=model.shape,
         input=model.input,
         steps=tuple(steps),

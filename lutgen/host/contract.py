@@ -16,6 +16,8 @@ __all__ = ["FORMAT", "VERSION", "engine_contract", "engine_of", "parameters_of",
 
 FORMAT = "lutgen-engine"
 VERSION = 1
+MISSING = object()
+AGAIN = "build the engine again with `lutgen build`"
 
 
 def engine_contract(spec: EngineSpec, name: str, **more: Any) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def engine_contract(spec: EngineSpec, name: str, **more: Any) -> dict[str, Any]:
         "format": FORMAT,
         "version": VERSION,
         "name": name,
-        "parameters": asdict(spec),
+        "parameters": asdict(spec.resolved),
         "streams": {
             port: {"direction": way, "beat": channel.beat, "bits": channel.bits}
             for port, (way, channel) in streams.items()
@@ -69,19 +71,18 @@ def engine_of(path: str | os.PathLike[str]) -> EngineSpec:
                 "is not the contract of an engine; name the .json that `lutgen build` wrote beside "
                 "the engine's Verilog"
             )
-        if data.get("version") != VERSION:
+        for key in ("version", "name", "parameters"):
+            if key not in data:
+                raise LutgenError(f"field {key!r}: is missing; {AGAIN}")
+        if data["version"] != VERSION:
             raise LutgenError(
-                f"field 'version': is {data.get('version')!r:.40}, not {VERSION}; upgrade lutgen "
-                "to read it, or build the engine again"
+                f"field 'version': is {data['version']!r:.40}, not {VERSION}; upgrade lutgen to "
+                f"read it, or {AGAIN}"
             )
-        if "parameters" not in data:
-            raise LutgenError("field 'parameters': is missing; build the engine again")
-        spec = parameters_of(Fields(data["parameters"], "field 'parameters'"))
+        spec = parameters_of(Fields(data["parameters"], "field 'parameters'"), AGAIN)
         mark = data.get("fingerprint")
         if mark is not None and mark != fingerprint(spec):
-            raise LutgenError(
-                "field 'fingerprint': does not belong to the parameters; build the engine again"
-            )
+            raise LutgenError(f"field 'fingerprint': does not belong to the parameters; {AGAIN}")
         return spec
     except LutgenError as error:
         raise LutgenError(f"{path}: {error}") from error
@@ -103,8 +104,15 @@ def read_json(path: Path) -> Any:
         return None
 
 
-def parameters_of(data: Fields) -> EngineSpec:
-    """An engine by its parameters, all of which must be there.
+def parameters_of(data: Fields, mend: str) -> EngineSpec:
+    """An engine by its parameters, all of which must be there; null stands for what follows from
+    the others.
+
+    Parameters
+    ----------
+    data : Fields
+    mend : str
+        What is to be done about one that is wrong.
 
     Raises
     ------
@@ -113,16 +121,18 @@ def parameters_of(data: Fields) -> EngineSpec:
     """
     values: dict[str, Any] = {}
     for field in fields(EngineSpec):
-        value = data.take(field.name)
+        value = data.take(field.name, MISSING)
+        if value is MISSING:
+            raise data.fail(field.name, f"is missing; {mend}")
         wanted: Any = field.type
         if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
             kind = {int: "an integer", str: "a string", bool: "true or false"}.get(wanted)
             raise data.fail(
-                field.name, f"must be {kind or 'an integer or null'}, not {value!r:.40}"
+                field.name, f"must be {kind or 'an integer or null'}, not {value!r:.40}; {mend}"
             )
         values[field.name] = value
     data.done()
     try:
-        return EngineSpec(**values)
+        return EngineSpec(**values).resolved
     except ValueError as error:
-        raise LutgenError(f"{data.where}: {error}") from None
+        raise LutgenError(f"{data.where}: {error}; {mend}") from None

@@ -7,6 +7,7 @@ from lutgen.errors import LutgenError
 from lutgen.host.steps import EngineStep, HostStep
 from lutgen.model.base import Activation, Shape, Wire
 from lutgen.spec.engine import EngineSpec
+from lutgen.spec.job import SIZES
 
 __all__ = ["EngineStep", "HostStep", "Job", "follow"]
 
@@ -94,9 +95,30 @@ class Job:
             batch //= 2
         return batch
 
+    @property
+    def most(self) -> int:
+        """Samples of a batch at most: as many as have rows that an engine job may have."""
+        counts = [step.cut.count for step in self.engine_steps]
+        return SIZES * self.engine.rows // max(counts, default=1)
+
+    def check_batch(self, batch: int) -> None:
+        """Complains of a batch that is too large for an engine job.
+
+        Raises
+        ------
+        ValueError
+            It names the step that has the most rows.
+        """
+        if self.engine_steps and batch > self.most:
+            step = max(self.engine_steps, key=lambda step: step.cut.count)
+            raise ValueError(
+                f"Batch must be at most {self.most:,} samples, not {batch:,}: step {step.gives!r} "
+                f"has {step.cut.count:,} rows a sample, and a job of the engine at most "
+                f"{SIZES * self.engine.rows:,}"
+            )
+
     def _small(self, batch: int) -> bool:
-        try:
-            jobs = [step.spec(self.engine, batch) for step in self.engine_steps]
-        except ValueError:  # more rows than a job may have
+        if batch > self.most:
             return False
+        jobs = [step.spec(self.engine, batch) for step in self.engine_steps]
         return all(max(job.packet_bytes.values()) < PACKET for job in jobs)

@@ -48,7 +48,10 @@ def save(job: Job, path: str | os.PathLike[str]) -> None:
         "version": VERSION,
         "name": job.name,
         "sha256": job.sha256,
-        "engine": {"fingerprint": fingerprint(job.engine), "parameters": asdict(job.engine)},
+        "engine": {
+            "fingerprint": fingerprint(job.engine),
+            "parameters": asdict(job.engine.resolved),
+        },
         "input": {"shape": list(job.shape), **job.input.to_manifest()},
         "output": job.output,
         "steps": [_entry(step, arrays) for step in job.steps],
@@ -155,7 +158,7 @@ def _parse(top: Fields, arrays: Arrays) -> Job:
             "again",
         )
     inner = top.inner("engine")
-    engine = parameters_of(inner.inner("parameters"))
+    engine = parameters_of(inner.inner("parameters"), "compile the model again")
     inner.take("fingerprint")  # for people and other programs: it follows from the parameters
     inner.done()
     source = top.inner("input")

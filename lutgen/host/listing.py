@@ -16,6 +16,7 @@ def describe(job: Job, batch: int) -> dict[str, Any]:
     ValueError
         If a step has more rows than an engine job may have.
     """
+    job.check_batch(batch)
     steps: list[dict[str, Any]] = []
     total = dict.fromkeys((*CHANNELS, "lookups", "passes"), 0)
     for step in job.steps:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lutgen.numeric import Format, Int64Array, requantise
 from lutgen.spec.engine import WORD, ChannelSpec, EngineSpec
-from lutgen.spec.engine_registers import RESULTS
+from lutgen.spec.job import RESULTS
 
 __all__ = ["EngineModel", "Outcome"]
 

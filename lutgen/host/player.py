@@ -100,11 +100,13 @@ async def play(
         If the device is not the engine that the job was compiled for, or a job ends with an error
         or not at all; the text names the step. The engine is idle then, and takes the next job.
     ValueError
-        If a sample has another number of elements than the model's input.
+        If a sample has another number of elements than the model's input, or the batch is too
+        large for a job of the engine.
     """
     step_size = job.batch if batch is None else as_int(batch, "Batch", low=1)
     q = quantise_samples(x, job.shape, job.input)
     q = q.reshape(len(q), int(np.prod(job.shape)))
+    job.check_batch(min(step_size, len(q)))
     wires = job.wires()
     registers = Registers(transport, engine_registers(job.engine))
     await check_engine(registers, job.engine)
@@ -163,10 +165,7 @@ async def _play(
 ) -> Int64Array:
     """One step's result on one batch."""
     where = f"step {step.gives!r}"
-    try:
-        spec = step.spec(engine, len(x))
-    except ValueError as error:
-        raise LutgenError(f"{where}: {error}; take a smaller batch") from None
+    spec = step.spec(engine, len(x))
     try:
         for name, fields in spec.registers().items():
             await registers.set(name, **fields)

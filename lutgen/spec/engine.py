@@ -1,6 +1,7 @@
 """The LUT-stationary engine: one parameter object for its gateware, its compiler and its driver."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from lutgen.numeric import Format, Grid, as_int, ceil_div, clog2
 from lutgen.spec.encoder import EncoderSpec
@@ -8,7 +9,15 @@ from lutgen.spec.fifo import FifoSpec
 from lutgen.spec.linear import format_acc_format
 from lutgen.spec.matcher import BankSpec, TreeSpec
 
-__all__ = ["LEAST_PASS", "PRESETS", "WORD", "ChannelSpec", "EngineSpec", "preset"]
+__all__ = [
+    "LEAST_PASS",
+    "PRESETS",
+    "WORD",
+    "ChannelSpec",
+    "EngineSpec",
+    "ParameterError",
+    "preset",
+]
 
 # LUT-DLA (arXiv 2501.10658), Table VII: v, lanes, rows; 16 centroids and two matchers each.
 PRESETS = {
@@ -20,6 +29,22 @@ WORD = 4  # bytes of a bias, and of an accumulator in the results
 BEATS = (1, 2, 4, 8, 16, 32, 64, 128)  # bytes that a stream may be wide
 LEAST_PASS = 3  # cycles that a pass takes at least: a sum's way from the scratchpad and back
 FIFO_ROWS = 16  # rows of indices between encoders and matchers, at least
+
+
+class ParameterError(ValueError):
+    """A parameter of an engine that is out of range.
+
+    Parameters
+    ----------
+    field : str
+        Its name.
+    text : str
+        What is wrong with it.
+    """
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(text)
+        self.field = field
 
 
 @dataclass(frozen=True)
@@ -121,40 +146,107 @@ class EngineSpec:
     has_map: bool = False
 
     def __post_init__(self) -> None:
-        as_int(self.codebooks, "Codebooks", low=1, high=1 << 16)
-        as_int(self.subvec, "Sub-vector length", low=1, high=1 << 12)
-        as_int(self.activation_bits, "Activation bits", low=2, high=16)
-        as_int(self.table_bits, "Table bits", low=2, high=16)
-        as_int(self.output_bits, "Output bits", low=2, high=16)
-        as_int(self.rows, "Rows", low=LEAST_PASS, high=1 << 16)
-        as_int(self.lanes, "Lanes", low=1, high=1 << 12)
-        as_int(self.fan_in, "Fan-in", low=1, high=self.codebooks)
-        as_int(self.matchers, "Matchers", low=1, high=16)
-        as_int(self.encoders, "Encoders", low=1, high=self.fan_in)
+        self._check("codebooks", "Codebooks", 1, 1 << 16)
+        self._check("subvec", "Sub-vector length", 1, 1 << 12)
+        self._check("centroids", "Centroids", 2, 1 << 15)
+        for name in ("activation", "table", "output"):
+            self._check(f"{name}_bits", f"{name.capitalize()} bits", 2, 16)
+        self._check("rows", "Rows", LEAST_PASS, 1 << 16)
+        self._check("lanes", "Lanes", 1, 1 << 12)
+        self._check("fan_in", "Fan-in", 1, self.codebooks)
+        self._check("matchers", "Matchers", 1, 16)
+        self._check("encoders", "Encoders", 1)
         if self.fan_in % self.encoders:
-            raise ValueError(
-                f"Encoders must be a divisor of the fan-in, {self.fan_in}, not {self.encoders}"
+            raise ParameterError(
+                "encoders",
+                f"Encoders must be a divisor of the fan-in, {self.fan_in}, not {self.encoders}",
             )
-        _ = self.encoder
-        as_int(self.centroids, "Centroids", low=2, high=1 << 15)
-        as_int(self.index_depth, "Rows of the index buffer", low=LEAST_PASS, high=1 << 24)
-        as_int(self.result_depth, "Rows of results", low=2)
+        self._check("encoder_centroids", "Encoder centroids per cycle", 1, self.centroids)
+        self._check("encoder_dims", "Encoder dimensions per cycle", 1, self.subvec)
+        try:
+            _ = self.encoder
+        except ValueError as error:
+            raise ParameterError("metric", str(error)) from None
+        self._check("index_rows", "Rows of the index buffer", LEAST_PASS, 1 << 24)
+        self._check("result_rows", "Rows of results", 2)
         for name in ("activation", "centroid", "table", "result"):
             try:
                 getattr(self, name)
             except ValueError as error:
-                raise ValueError(f"{name.capitalize()} stream: {error}") from None
+                text = f"{name.capitalize()} stream: {error}"
+                raise ParameterError(f"{name}_beat", text) from None
         if self.result.beat < WORD:
-            raise ValueError(f"Result stream: a beat must hold an accumulator, {WORD} bytes")
+            raise ParameterError(
+                "result_beat",
+                f"Result stream: a beat must hold an accumulator, {WORD} bytes, not "
+                f"{self.result.beat}",
+            )
         if self.acc.bits > 8 * WORD:
-            raise ValueError(
+            raise ParameterError(
+                "codebooks",
                 f"Accumulators must have at most {8 * WORD} bits, not the {self.acc.bits} that "
-                f"{self.codebooks} codebooks of {self.table_bits}-bit tables come to"
+                f"{self.codebooks} codebooks of {self.table_bits}-bit tables come to",
             )
         if self.has_map and self.output_bits > 10:
-            raise ValueError(
-                f"Output bits must be at most 10 where there is a map, not {self.output_bits}"
+            raise ParameterError(
+                "has_map",
+                f"Output bits must be at most 10 where there is a map, not {self.output_bits}",
             )
+
+    def _check(self, field: str, what: str, low: int, high: int | None = None) -> None:
+        """Complains of a parameter that is no integer of that range; of None by what it means."""
+        try:
+            as_int(self._number(field), what, low=low, high=high)
+        except ValueError as error:
+            raise ParameterError(field, str(error)) from None
+
+    def _number(self, field: str) -> int:
+        value: int | None = getattr(self, field)
+        return self._derived(field) if value is None else value
+
+    def _derived(self, field: str) -> int:
+        """What None stands for."""
+        match field:
+            case "encoder_centroids":
+                return self.centroids
+            case "encoder_dims":
+                return self.subvec
+            case "index_rows":
+                return self.rows * self.groups
+            case "activation_beat":
+                return _least_beat(ceil_div(self.activation_row, self.encode_interval))
+            case "centroid_beat":
+                return WORD
+            case "table_beat":
+                return _least_beat(ceil_div(self.table_rows * self.table_row, self.rows))
+            case "result_beat":
+                return _least_beat(max(WORD, ceil_div(self.outputs * WORD, self.groups)))
+        assert field == "result_rows"
+        return self.rows
+
+    @property
+    def resolved(self) -> "EngineSpec":
+        """The same engine, with a number where a parameter was left out."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        left_out: dict[str, Any] = {
+            name: self._derived(name) for name, value in given.items() if value is None
+        }
+        return replace(self, **left_out)
+
+    @property
+    def stated(self) -> dict[str, int | str | bool]:
+        """The parameters that have to be given to get this engine, the others following from them
+        or being the usual ones.
+        """
+        found: dict[str, int | str | bool] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            usual = field.default
+            if usual is None and value is not None:
+                usual = self._derived(field.name)
+            if value != usual:
+                found[field.name] = value
+        return found
 
     # What is computed.
 
@@ -171,8 +263,8 @@ class EngineSpec:
             self.subvec,
             self.centroids,
             self.metric,
-            self.centroids if self.encoder_centroids is None else self.encoder_centroids,
-            self.subvec if self.encoder_dims is None else self.encoder_dims,
+            self._number("encoder_centroids"),
+            self._number("encoder_dims"),
         )
 
     @property
@@ -277,33 +369,28 @@ class EngineSpec:
         """Bytes of the biases of one matcher."""
         return self.lanes * WORD
 
-    def _channel(self, beat: int | None, wanted: int, least: int = 1) -> ChannelSpec:
-        if beat is None:
-            beat = next((b for b in BEATS if b >= max(wanted, least)), BEATS[-1])
-        return ChannelSpec(as_int(beat, "Bytes of a beat"))
-
     @property
     def activation(self) -> ChannelSpec:
         """Stream of activations, or of indices."""
-        wanted = ceil_div(self.activation_row, self.encode_interval)
-        return self._channel(self.activation_beat, wanted)
+        return self._channel("activation_beat")
 
     @property
     def centroid(self) -> ChannelSpec:
         """Stream of centroids."""
-        return self._channel(self.centroid_beat, WORD)
+        return self._channel("centroid_beat")
 
     @property
     def table(self) -> ChannelSpec:
         """Stream of tables, biases and the map."""
-        size = self.matchers * self.fan_in * self.centroids * self.table_row
-        return self._channel(self.table_beat, ceil_div(size, self.rows))
+        return self._channel("table_beat")
 
     @property
     def result(self) -> ChannelSpec:
         """Stream of results: requantised, accumulators, or indices."""
-        wanted = ceil_div(self.outputs * WORD, self.groups)
-        return self._channel(self.result_beat, wanted, WORD)
+        return self._channel("result_beat")
+
+    def _channel(self, field: str) -> ChannelSpec:
+        return ChannelSpec(as_int(self._number(field), "Bytes of a beat"))
 
     @property
     def activation_beats(self) -> int:
@@ -385,12 +472,12 @@ class EngineSpec:
     @property
     def index_depth(self) -> int:
         """Rows of the index buffer."""
-        return self.rows * self.groups if self.index_rows is None else self.index_rows
+        return self._number("index_rows")
 
     @property
     def result_depth(self) -> int:
         """Rows of accumulators that wait for the result stream."""
-        return self.rows if self.result_rows is None else self.result_rows
+        return self._number("result_rows")
 
     @property
     def index_fifo(self) -> FifoSpec:
@@ -423,6 +510,11 @@ class EngineSpec:
             if self.has_map
             else 0,
         }
+
+
+def _least_beat(size: int) -> int:
+    """The narrowest beat that holds so many bytes, or the widest that there is."""
+    return next((beat for beat in BEATS if beat >= size), BEATS[-1])
 
 
 def preset(name: str, **changes: object) -> EngineSpec:

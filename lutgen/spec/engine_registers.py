@@ -7,15 +7,15 @@ from dataclasses import asdict
 
 from lutgen.numeric import Format
 from lutgen.spec.engine import EngineSpec
+from lutgen.spec.job import RESULTS
 from lutgen.spec.registers import WORD_BITS, Field, Register, RegisterMap, counter_pair
 
-__all__ = ["COUNTERS", "ERRORS", "ID", "RESULTS", "VERSION", "engine_registers", "fingerprint"]
+__all__ = ["COUNTERS", "ERRORS", "ID", "VERSION", "engine_registers", "fingerprint"]
 
 ID = 0x4C555445  # "LUTE"
 VERSION = 1
 
-# What a job may ask for, and what the engine may find wrong, in the order of their bits.
-RESULTS = ("requantised", "accumulators", "indices")
+# What the engine may find wrong, in the order of their bits.
 ERRORS = {
     "activation_short": "tlast of the activations came early",
     "activation_long": "tlast of the activations did not come where it should",
@@ -52,8 +52,10 @@ SHAPES = {
 
 
 def fingerprint(spec: EngineSpec) -> int:
-    """32 bits that tell engines apart: the first bytes of the SHA-256 of the spec as JSON."""
-    text = json.dumps(asdict(spec), sort_keys=True, separators=(",", ":"))
+    """32 bits that tell engines apart: the first bytes of the SHA-256 of the spec as JSON, with a
+    number for every parameter that was left out.
+    """
+    text = json.dumps(asdict(spec.resolved), sort_keys=True, separators=(",", ":"))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 

@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from lutgen.numeric import Int64Array, as_int, ceil_div
 from lutgen.spec.engine import WORD, ChannelSpec, EngineSpec
 
-__all__ = ["CHANNELS", "INPUTS", "NOTHING", "RESULTS", "Bytes", "JobSpec"]
+__all__ = ["CHANNELS", "INPUTS", "NOTHING", "RESULTS", "SIZES", "Bytes", "JobSpec"]
 
 CHANNELS = ("activations", "centroids", "tables", "results")  # a_axis, c_axis, t_axis, m_axis
 INPUTS = ("activations", "indices")
-RESULTS = ("outputs", "accumulators", "indices")
+RESULTS = ("outputs", "accumulators", "indices")  # by their code in the register MODE
 NOTHING = -1  # an index that stands for nothing: a tap outside the image
 SIZES = (1 << 16) - 1  # blocks and tiles of a job, at most
 

@@ -11,8 +11,8 @@ from lutgen.gateware.memory import Buffer
 from lutgen.gateware.tree import delay, position_bits
 from lutgen.numeric import ceil_div, clog2
 from lutgen.spec.engine import WORD, EngineSpec
-from lutgen.spec.engine_registers import RESULTS
 from lutgen.spec.fifo import FifoSpec
+from lutgen.spec.job import RESULTS
 
 __all__ = ["ResultQueue", "Results", "Serialiser", "result_job"]
 
