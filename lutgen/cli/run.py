@@ -34,8 +34,8 @@ def add(subparsers: Any) -> None:
         help="run samples on a board",
         description="Sends samples to a board with a core of `lutgen synth`, takes the results, "
         "and compares them with golden inference if there is a model. --simulate needs no board: "
-        "it runs the same core and link in Verilator, at the end of a pseudo-terminal. Status 1 if a "
-        "result differs.",
+        "it runs the same core and link in Verilator, at the end of a pseudo-terminal. Status 1 if "
+        "a result differs.",
         allow_abbrev=False,
     )
     parser.add_argument("model", nargs="?", metavar="MODEL.lut", help="what to compare with")

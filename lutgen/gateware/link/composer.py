@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from lutgen.gateware.link.feed import result_layout
 from lutgen.gateware.link.frame import SerialCrc, must_escape
+from lutgen.gateware.link.pick import pick
 from lutgen.spec.link import LinkSpec
 from lutgen.spec.link_frames import (
     CHECK_BYTES,
@@ -166,15 +167,14 @@ class Composer(wiring.Component):
         table += [(Const(Answer.RESULT, 8), None), (results[:8], results[8:]), (high, None)]
         table += [(self.i.p.data, None)]
         source, ends = Signal(8, name="source"), Signal(name="source_ends")
-        ending = {place - 1 for place in (STATUS_AT, COUNTERS_AT, RESULT_AT)}
+        ending = [at == place - 1 for place in (STATUS_AT, COUNTERS_AT, RESULT_AT)]
+        m.d.comb += [
+            source.eq(pick([byte for byte, _ in table], at)),
+            ends.eq(Cat(*ending, (at == PAYLOAD_AT) & self.i.p.last).any()),
+        ]
         with m.Switch(at):
-            for place, (byte, above) in enumerate(table):
-                with m.Case(place):
-                    m.d.comb += source.eq(byte)
-                    if place in ending:
-                        m.d.comb += ends.eq(1)
-                    if place == PAYLOAD_AT:
-                        m.d.comb += ends.eq(self.i.p.last)
-                    if above is not None:
+            for place, (_, above) in enumerate(table):
+                if above is not None:
+                    with m.Case(place):
                         m.d.comb += high_next.eq(above)
         return source, ends
