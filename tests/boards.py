@@ -128,7 +128,7 @@ class ModelBoard:
             self.forget()
             self.session = argument & 0xFF
         elif kind in (Command.SAMPLES, Command.TABLES) and argument == self.expected & MASK:
-            assert len(self.buffer) + len(payload) <= self.spec.window, "more than there is room for"
+            assert len(self.buffer) + len(payload) <= self.spec.window, "more than there is room"
             assert not self.buffer or kind == self.kind, "samples and tables mixed"
             self.kind = kind
             self.buffer += payload

@@ -1,4 +1,4 @@
-"""``lutgen run``: on a simulated board, on a port that is one, and what it says of wrong options."""
+"""``lutgen run``: on a simulated board, on a port that is one, and with wrong options."""
 
 import json
 

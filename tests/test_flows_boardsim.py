@@ -119,7 +119,7 @@ def test_wrong_bitstream(verilator):
 
 
 def test_faults_are_chances():
-    with pytest.raises(ValueError, match="^Chance of a fault must be 0 to 1, not 2$"):
+    with pytest.raises(ValueError, match=r"^Chance of a fault must be 0 to 1, not 2$"):
         Faults(drop=2)
 
 

@@ -4,11 +4,13 @@ import boards
 import numpy as np
 import pytest
 import simulation as sim
-from amaranth.hdl import Module
+from amaranth.hdl import Const, Elaboratable, Fragment, Module, Signal
+from amaranth.lib import io
 from streams import through
 
 from lutgen.flows.mapping import map_core
 from lutgen.gateware.link import Link
+from lutgen.gateware.link.counters import Counters
 from lutgen.gateware.link.feed import Collector
 from lutgen.gateware.link.intake import Intake
 from lutgen.gateware.link.pick import pick
@@ -19,13 +21,13 @@ from lutgen.spec.link import LinkSpec, Uart, link_spec
 from lutgen.spec.link_frames import (
     Answer,
     Command,
-    Counters,
     Deframer,
     Info,
     Status,
     command,
     frame,
 )
+from lutgen.spec.link_frames import Counters as Counted
 
 FAST = Uart(12_000_000, 3_000_000)
 UARTS = [FAST, Uart(12_000_000, 2_500_000), Uart(12_000_000, 1_000_000), Uart(25_000_000, 460_800)]
@@ -206,9 +208,44 @@ def test_collector(size, gaps):
     ]
 
 
-def test_pick():
-    from amaranth.hdl import Const, Signal
+def test_counters():
+    """Read now and then, they say how many events there were, carries of all bits included."""
+    counters, rng = Counters(2), np.random.default_rng(1)
+    want, reads = [0, 0], []
 
+    async def read(ctx):
+        ctx.set(counters.counting, 0)
+        ctx.set(counters.events, 3)  # of no effect now
+        await ctx.tick().repeat(Counters.SETTLING)
+        got = []
+        for number in range(2):
+            value = ctx.get(getattr(counters, f"low_{number}"))
+            for byte in (8, 16, 24):
+                value |= ctx.get(getattr(counters, f"high_{number}")) << byte
+                ctx.set(counters.turn, 1)
+                await ctx.tick().repeat(8)
+                ctx.set(counters.turn, 0)
+                await ctx.tick().repeat(int(rng.integers(1, 4)))
+            got.append(value)
+        reads.append((got, want.copy()))
+
+    async def bench(ctx):
+        for length in (1, 255, 2, 300, 5000, 17, 12000):
+            ctx.set(counters.counting, 1)
+            for _ in range(length):
+                event = int(rng.random() < 0.9)
+                ctx.set(counters.events, 1 | event << 1)
+                want[0] += 1
+                want[1] += event
+                await ctx.tick()
+            await read(ctx)
+
+    sim.simulate(counters, [bench])
+    assert len(reads) == 7
+    assert all(got == wanted for got, wanted in reads)
+
+
+def test_pick():
     for count in (1, 2, 5, 8, 11):
         m, index, out = Module(), Signal(4), Signal(8)
         m.d.comb += out.eq(pick([Const(7 * n % 5, 8) for n in range(count)], index))
@@ -308,7 +345,7 @@ def test_link(gaps):
     said = [Status.parse(body) for body in heard if body[0] == Answer.STATUS]
     assert all(status.session == 5 for status in said)
     assert (said[-1].expected, said[-1].taken, said[-1].errors) == (40, 40, 0)
-    (counted,) = [Counters.parse(body) for body in heard if body[0] == Answer.COUNTERS]
+    (counted,) = [Counted.parse(body) for body in heard if body[0] == Answer.COUNTERS]
     assert 0 < counted.waits < counted.busy < counted.cycles
 
 
@@ -327,7 +364,7 @@ def test_link_of_a_loadable_core():
     heard, samples, images = play(spec, bodies, gaps=0.3, seed=2)
     assert images == [[int.from_bytes(image[n : n + 4], "little") for n in (0, 4, 8)]]
     assert [len(sample) for sample in samples] == [5, 5]
-    (counted,) = [Counters.parse(body) for body in heard if body[0] == Answer.COUNTERS]
+    (counted,) = [Counted.parse(body) for body in heard if body[0] == Answer.COUNTERS]
     assert counted.image == images[0][-1]
     said = [Status.parse(body) for body in heard if body[0] == Answer.STATUS]
     assert all(status.flags & 0b0111 == 0b0010 for status in said)
@@ -375,14 +412,31 @@ def test_size():
     contract = boards.contract(beats=16, lanes=4)
     spec = link_spec(contract, clock_hz=12_000_000, baud=1_000_000)
     mapped = map_core(convert(Link(spec), "link"), "link", "ice40")
-    assert mapped.luts <= 900
+    assert mapped.luts <= 800
     assert mapped.blocks == 2
 
 
-def test_board_of_another_kind():
-    core = board_core("", boards.contract(), clock_hz=12_000_000, baud=1_000_000)
+def test_on_a_board():
+    """In a platform of amaranth-boards, the Verilog is a file of the build."""
+    boards_of = pytest.importorskip("amaranth_boards.icebreaker")
+    core = board_core(
+        "module core; endmodule\n", boards.contract(), clock_hz=12_000_000, baud=1_000_000
+    )
     assert core.contract["link"]["fingerprint"] == core.spec.mark
     assert core.name == "core_board"
-    component = core.component()
-    with pytest.raises(TypeError, match="^BoardComponent must have a board's platform"):
-        component.elaborate(None)
+
+    class Top(Elaboratable):
+        def elaborate(self, platform):
+            m = Module()
+            m.submodules.core = part = core.component()
+            uart = platform.request("uart", dir={"rx": "-", "tx": "-"})
+            m.submodules.rx = rx = io.Buffer("i", uart.rx)
+            m.submodules.tx = tx = io.Buffer("o", uart.tx)
+            m.d.comb += [part.rx.eq(rx.i), tx.o.eq(part.tx)]
+            return m
+
+    plan = boards_of.ICEBreakerPlatform().prepare(Top(), name="board")
+    assert plan.files["core_board.v"] == core.verilog
+    assert "\\core_board" in plan.files["board.il"]
+    with pytest.raises(TypeError, match=r"^BoardComponent must have a board's platform: simulate"):
+        Fragment.get(core.component(), None)
