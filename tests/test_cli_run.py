@@ -1,6 +1,7 @@
 """``lutgen run``: on a simulated board, on a port that is one, and with wrong options."""
 
 import json
+from dataclasses import replace
 
 import linked
 import numpy as np
@@ -11,6 +12,7 @@ import lutgen
 from lutgen.cli.main import main
 from lutgen.flows.boardsim import SimulatedBoard
 from lutgen.gateware.link import board_core
+from lutgen.model import Model
 
 
 @pytest.fixture
@@ -91,6 +93,40 @@ def test_loadable(capsys, verilator, files):
         )
         wrong = [*args[:-1], files / "m.json", "--baud", "3000000"]
         assert "the board holds another core than the contract's" in error(capsys, *wrong)
+
+
+def test_other_weights(capsys, verilator, files):
+    """A loadable core takes another model of the same layers, and no other."""
+    model, core = linked.model(), linked.core(True)
+    core.write(files / "r.v")
+    *first, last = model.nodes
+    # Outputs and centroids the other way round: other tables, sums of the same width.
+    turned = replace(last, bias=last.bias[::-1].copy(), table=last.table[:, ::-1, ::-1].copy())
+    other = Model(model.name, model.shape, model.input, (*first, turned))
+    x, want = linked.samples(30)
+    assert (other.run(x)[last.name] != want).any()
+    lutgen.save(other, files / "other.lut")
+    args = ["--simulate", "--data", str(files / "d.npz"), "--contract", str(files / "r.json")]
+    assert main(["run", str(files / "other.lut"), *args]) == 0
+    assert "all equal to golden" in capsys.readouterr().out
+    lutgen.save(Model("x", model.shape, model.input, tuple(first)), files / "x.lut")
+    text = error(capsys, files / "x.lut", *args)
+    assert text.startswith(f"{files}/r.json")
+    assert f"{files}/x.lut" in text
+
+
+def test_verilog_with_its_link(capsys, verilator, files):
+    """What a board gets, simulated as it is."""
+    board = linked.board()
+    (files / "board.json").write_text(json.dumps(board.contract))
+    (files / "board.v").write_text(board.verilog)
+    args = ["run", str(files / "m.lut"), "--simulate", "--data", str(files / "d.npz")]
+    args += ["--contract", str(files / "board.json"), "--samples", "5"]
+    assert main(args) == 0
+    assert "all equal to golden" in capsys.readouterr().out
+    assert error(capsys, *args[1:], "--baud", "9600") == (
+        f"argument --baud: is 3000000 in {files}/board.json"
+    )
 
 
 def test_other_tables(capsys, verilator, files):

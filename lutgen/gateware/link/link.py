@@ -119,7 +119,6 @@ class Link(wiring.Component):
         m.d.sync += before.eq(feeder.taken[quarter])
         loadable = (self.loaded, self.load_error) if spec.load_words else (0, 0)
         m.d.comb += [
-            self.busy.eq(under_way | ~feeder.idle | composer.i.valid),
             composer.info.eq(intake.info),
             composer.counters.eq(intake.counters),
             composer.session.eq(intake.session),
@@ -127,6 +126,9 @@ class Link(wiring.Component):
             composer.taken.eq(feeder.taken),
             composer.flags.eq(Cat(self.frame_error, *loadable, self.busy)),
             composer.errors.eq(intake.errors),
+        ]
+        m.d.sync += [
+            self.busy.eq(under_way | ~feeder.idle | composer.i.valid),
             self.error.eq(self.frame_error | loadable[1] | (intake.errors != 0)),
         ]
         # What came in is known a cycle later, after a reset too.
