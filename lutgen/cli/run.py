@@ -1,6 +1,7 @@
 """``lutgen run``: samples through a board, or through a simulated one, against golden inference."""
 
 import argparse
+import re
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -34,8 +35,8 @@ def add(subparsers: Any) -> None:
         help="run samples on a board",
         description="Sends samples to a board with a core of `lutgen synth`, takes the results, "
         "and compares them with golden inference if there is a model. --simulate needs no board: "
-        "it runs the same core and link in Verilator, at the end of a pseudo-terminal. Status 1 if a "
-        "result differs.",
+        "it runs the same core and link in Verilator, at the end of a pseudo-terminal. Status 1 if "
+        "a result differs.",
         allow_abbrev=False,
     )
     parser.add_argument("model", nargs="?", metavar="MODEL.lut", help="what to compare with")
@@ -145,7 +146,36 @@ def core_of(
             raise LutgenError(f"{args.contract}: the core is loadable: name a MODEL.lut to load")
         # A core without its plan: nothing here asks for that.
         return Core(None, verilog, contract)  # type: ignore[arg-type]
+    from lutgen.model import digest
+
+    made_for = contract["model"] or {}
+    if contract["load"] is not None and made_for.get("sha256") != digest(model):
+        return refilled(model, str(path), verilog, contract, args.contract)
     return checked(model, str(path), verilog, contract, args.contract)
+
+
+def refilled(
+    model: "Model", path: str, verilog: str, contract: dict[str, Any], place: Path
+) -> "Core":
+    """A loadable core, for another model than the one that it was built for: of the same layers."""
+    from lutgen.gateware.build import Core, build
+    from lutgen.model.plan import Fold, plan
+
+    folds = {stage["name"]: stage["fold"] for stage in contract["stages"] if "fold" in stage}
+    lanes = contract["input"]["lanes"]
+    try:
+        layers = {name: Fold(**fold) for name, fold in folds.items()}
+        spec = plan(model, name=contract["name"], input_lanes=lanes, layers=layers, loadable=True)
+    except (LutgenError, TypeError, ValueError) as error:
+        raise LutgenError(f"{place}: can't hold {path}: {error}") from None
+    core = build(model, spec=spec, loadable=True)
+    for field in ("input", "output", "load", "stages"):
+        if core.contract[field] != contract[field]:
+            raise LutgenError(
+                f"{place}, field {field!r}: is not that of a core for {path}, whose tables it "
+                "can't hold; build the core again"
+            )
+    return Core(core.spec, verilog, contract)
 
 
 def make_case(args: argparse.Namespace, model: "Model | None", core: "Core") -> Case:
@@ -206,13 +236,22 @@ def open_board(args: argparse.Namespace, core: "Core", stack: ExitStack) -> "Boa
 
 
 def simulated_core(args: argparse.Namespace, core: "Core") -> "BoardCore":
-    """The core behind a link as its contract says, else a fast one."""
-    from lutgen.gateware.link import board_core
+    """The core behind a link as its contract says, else a fast one. Verilog that has its link
+    already is taken as it is.
+    """
+    from lutgen.gateware.link import BoardCore, board_core
+    from lutgen.spec.link import link_spec
 
     link = core.contract.get("link") or {}
     clock_hz = link.get("clock_hz", CLOCK_HZ)
     options = {key: link[key] for key in ("buffer", "results") if key in link}
     with common.as_errors():
+        module = link.get("module")
+        if module is not None and re.search(rf"^module {module}\b", core.verilog, re.MULTILINE):
+            if args.baud not in (None, link["baud"]):
+                raise LutgenError(f"argument --baud: is {link['baud']} in {args.contract}")
+            spec = link_spec(core.contract, clock_hz=clock_hz, baud=link["baud"], **options)
+            return BoardCore(spec, module, core.verilog, core.contract)
         return board_core(
             core.verilog,
             core.contract,

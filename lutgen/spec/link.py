@@ -86,7 +86,7 @@ class LinkSpec:
     buffer : int
         Bytes of the buffer in front of the core, a power of two.
     results : int
-        Bytes of the buffer behind it, one for each of its rows.
+        Bytes of the buffer behind it, likewise.
     """
 
     uart: Uart
@@ -108,12 +108,13 @@ class LinkSpec:
         ):
             as_int(value, what, low=1)
         as_int(self.load_words, "Words of a load image", low=0)
-        as_int(self.results, "Bytes of results that wait", low=8)
-        as_int(self.buffer, "Bytes of the link's buffer", low=64, high=1 << OFFSET_BITS - 1)
-        if self.buffer & (self.buffer - 1):
-            raise ValueError(
-                f"Bytes of the link's buffer must be a power of two, not {self.buffer}"
-            )
+        for value, what in (
+            (self.buffer, "Bytes of the link's buffer"),
+            (self.results, "Bytes of results that wait"),
+        ):
+            as_int(value, what, low=64, high=1 << OFFSET_BITS - 1)
+            if value & (value - 1):
+                raise ValueError(f"{what} must be a power of two, not {value}")
 
     @property
     def sample_bytes(self) -> int:

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from lutgen.gateware.link.feed import result_layout
 from lutgen.gateware.link.frame import SerialCrc, must_escape
+from lutgen.gateware.link.pick import pick
 from lutgen.spec.link import LinkSpec
 from lutgen.spec.link_frames import (
     CHECK_BYTES,
@@ -47,9 +48,9 @@ class Composer(wiring.Component):
         Bytes for the line.
     session, expected, taken, flags, errors : In
         For a status. Both bytes of an offset are those of one cycle.
-    cycles, busy, waits, image : In(32)
-    counting : Out(1)
-        Low while counters are sent: they must not change.
+    low_<k>, high_<k>, counting, turn
+        Three of the `Counters`: cycles, busy, waits.
+    image : In(32)
     """
 
     def __init__(self, spec: LinkSpec):
@@ -58,8 +59,11 @@ class Composer(wiring.Component):
         members |= {"i": In(stream.Signature(result_layout())), "o": Out(stream.Signature(8))}
         members |= {"session": In(8), "expected": In(OFFSET_BITS), "taken": In(OFFSET_BITS)}
         members |= {"flags": In(8), "errors": In(8), "counting": Out(1)}
-        members |= {name: In(32) for name in ("cycles", "busy", "waits", "image")}
-        super().__init__(members)
+        for number in range(3):
+            members |= {f"low_{number}": In(8), f"high_{number}": In(8)}
+        super().__init__(members | {"turn": Out(1), "image": In(32)})
+        self.lows = [getattr(self, f"low_{number}") for number in range(3)]
+        self.highs = [getattr(self, f"high_{number}") for number in range(3)]
 
     def elaborate(self, platform):
         m = Module()
@@ -134,7 +138,14 @@ class Composer(wiring.Component):
             with m.Elif(at != PAYLOAD_AT):
                 m.d.sync += at.eq(at + 1)
         counters = (at >= COUNTERS_AT) & (at < RESULT_AT)
-        m.d.comb += self.counting.eq(fsm.ongoing("IDLE") | ~counters)
+        high_bytes = Cat(
+            at == COUNTERS_AT + place for place in range(1, 13) if place % 4 != 1
+        ).any()
+        m.d.comb += [
+            self.counting.eq(fsm.ongoing("IDLE") | ~counters),
+            # The first of these is some bytes behind the beginning: they have settled.
+            self.turn.eq(fsm.ongoing("SHIFT") & high_bytes & ~checking),
+        ]
         return m
 
     def _choose(self, m, at, due):
@@ -161,20 +172,20 @@ class Composer(wiring.Component):
         for word in (self.expected, self.taken, results):
             table += [(word[:8], word[8:]), (high, None)]
         table += [(self.flags, None), (self.errors, None), (Const(Answer.COUNTERS, 8), None)]
-        for word in (self.cycles, self.busy, self.waits, self.image):
-            table += [(word.word_select(number, 8), None) for number in range(4)]
+        for low, high_bytes in zip(self.lows, self.highs, strict=True):
+            table += [(low, None), *[(high_bytes, None)] * 3]
+        table += [(self.image.word_select(number, 8), None) for number in range(4)]
         table += [(Const(Answer.RESULT, 8), None), (results[:8], results[8:]), (high, None)]
         table += [(self.i.p.data, None)]
         source, ends = Signal(8, name="source"), Signal(name="source_ends")
-        ending = {place - 1 for place in (STATUS_AT, COUNTERS_AT, RESULT_AT)}
+        ending = [at == place - 1 for place in (STATUS_AT, COUNTERS_AT, RESULT_AT)]
+        m.d.comb += [
+            source.eq(pick([byte for byte, _ in table], at)),
+            ends.eq(Cat(*ending, (at == PAYLOAD_AT) & self.i.p.last).any()),
+        ]
         with m.Switch(at):
-            for place, (byte, above) in enumerate(table):
-                with m.Case(place):
-                    m.d.comb += source.eq(byte)
-                    if place in ending:
-                        m.d.comb += ends.eq(1)
-                    if place == PAYLOAD_AT:
-                        m.d.comb += ends.eq(self.i.p.last)
-                    if above is not None:
+            for place, (_, above) in enumerate(table):
+                if above is not None:
+                    with m.Case(place):
                         m.d.comb += high_next.eq(above)
         return source, ends

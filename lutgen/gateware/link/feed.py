@@ -2,11 +2,11 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import In, Out
 
-from lutgen.gateware.fifo import Fifo
+from lutgen.gateware.link.pick import pick
+from lutgen.gateware.memory import Buffer
 from lutgen.gateware.tree import position_bits
-from lutgen.spec.fifo import FifoSpec
 from lutgen.spec.link import LinkSpec
 from lutgen.spec.link_frames import LOAD_WORD_BYTES, OFFSET_BITS
 
@@ -153,20 +153,44 @@ class Collector(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         size = self.spec.output_beat_bytes
-        # A queue of n rows holds one more entry.
-        m.submodules.queue = queue = Fifo(FifoSpec(9, self.spec.results + 1), result_layout())
         lane, last_lane = Signal(position_bits(size), name="lane"), Signal(name="last_lane")
-        moves = Signal(name="moves")
+        moves, entry = Signal(name="moves"), Signal(result_layout(), name="entry")
+        space = self._queue(m, entry, moves)
         m.d.comb += [
             last_lane.eq(lane == size - 1),
-            moves.eq(self.i.valid & queue.i.space),
-            queue.i.reserve.eq(moves),
-            queue.i.valid.eq(moves),
-            queue.i.p.data.eq(self.i.p.data.word_select(lane, 8)),
-            queue.i.p.last.eq(self.i.p.last & last_lane),
-            self.i.ready.eq(queue.i.space & last_lane),
+            moves.eq(self.i.valid & space),
+            entry.data.eq(pick([self.i.p.data.word_select(n, 8) for n in range(size)], lane)),
+            entry.last.eq(self.i.p.last & last_lane),
+            self.i.ready.eq(space & last_lane),
         ]
         with m.If(moves):
             m.d.sync += lane.eq(Mux(last_lane, 0, lane + 1))
-        connect(m, queue.o, flipped(self.o))
         return m
+
+    def _queue(self, m, entry, push):
+        """A queue in a memory; gives whether there is space. An entry comes out two cycles after it
+        went in, and another every two cycles: the line is far slower.
+        """
+        rows = self.spec.results
+        bits = (rows - 1).bit_length()
+        m.submodules.queue = memory = Buffer(rows, len(entry.as_value()))
+        # A bit more than an address: full and empty differ in it.
+        head, tail = Signal(bits + 1, name="head"), Signal(bits + 1, name="tail")
+        fetch, space = Signal(name="fetch"), Signal(name="space")
+        m.d.comb += [
+            space.eq(head ^ tail != 1 << bits),
+            fetch.eq((head != tail) & ~self.o.valid),
+            memory.load.en.eq(push),
+            memory.load.addr.eq(head[:bits]),
+            memory.load.data.eq(entry),
+            memory.en.eq(fetch),
+            memory.addr.eq(tail[:bits]),
+            self.o.p.as_value().eq(memory.data),
+        ]
+        with m.If(push):
+            m.d.sync += head.eq(head + 1)
+        with m.If(fetch):
+            m.d.sync += [tail.eq(tail + 1), self.o.valid.eq(1)]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        return space

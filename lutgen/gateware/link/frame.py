@@ -29,7 +29,7 @@ class SerialCrc(wiring.Component):
     crc : Out(32)
         Complemented, it is the check.
     right : Out(1)
-        The bits up to now were a frame with the right check.
+        The bits up to the last cycle were a frame with the right check.
     """
 
     def __init__(self):
@@ -44,7 +44,7 @@ class SerialCrc(wiring.Component):
         with m.Elif(self.en):
             feedback = self.crc[0] ^ self.bit
             m.d.sync += self.crc.eq((self.crc >> 1) ^ Mux(feedback, POLYNOMIAL, 0))
-        m.d.comb += self.right.eq(self.crc == RESIDUE)
+        m.d.sync += self.right.eq(self.crc == RESIDUE)
         return m
 
 

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from lutgen.gateware.link.composer import Composer
+from lutgen.gateware.link.counters import Counters
 from lutgen.gateware.link.feed import Collector, Feeder
 from lutgen.gateware.link.intake import Intake
 from lutgen.gateware.link.uart import Receiver, Transmitter
@@ -14,7 +15,6 @@ from lutgen.spec.link_frames import LOAD_WORD_BYTES
 
 __all__ = ["Link"]
 
-COUNTER_BITS = 32
 MOST_SAMPLES = 255  # in the core at a time
 
 
@@ -119,7 +119,6 @@ class Link(wiring.Component):
         m.d.sync += before.eq(feeder.taken[quarter])
         loadable = (self.loaded, self.load_error) if spec.load_words else (0, 0)
         m.d.comb += [
-            self.busy.eq(under_way | ~feeder.idle | composer.i.valid),
             composer.info.eq(intake.info),
             composer.counters.eq(intake.counters),
             composer.session.eq(intake.session),
@@ -127,6 +126,9 @@ class Link(wiring.Component):
             composer.taken.eq(feeder.taken),
             composer.flags.eq(Cat(self.frame_error, *loadable, self.busy)),
             composer.errors.eq(intake.errors),
+        ]
+        m.d.sync += [
+            self.busy.eq(under_way | ~feeder.idle | composer.i.valid),
             self.error.eq(self.frame_error | loadable[1] | (intake.errors != 0)),
         ]
         # What came in is known a cycle later, after a reset too.
@@ -138,9 +140,8 @@ class Link(wiring.Component):
         under_way, waits = Signal(name="under_way"), Signal(name="waits_now")
         enters, fresh = Signal(name="sample_enters"), Signal(init=1, name="sample_fresh")
         leaves, moves = Signal(name="result_leaves"), Signal(name="beat_enters")
-        cycles, busy, waited = (
-            Signal(COUNTER_BITS, name=name) for name in ("cycles", "busy_cycles", "waited_cycles")
-        )
+        clear = {"sync": intake.clear}
+        m.submodules.counters = counters = ResetInserter(clear)(Counters(3))
         m.d.comb += [
             moves.eq(self.s_axis_tvalid & self.s_axis_tready),
             enters.eq(moves & fresh),
@@ -150,21 +151,20 @@ class Link(wiring.Component):
                 (feeder.within & ~fresh & ~self.s_axis_tvalid & self.s_axis_tready)
                 | (self.m_axis_tvalid & ~self.m_axis_tready)
             ),
-            composer.cycles.eq(cycles),
-            composer.busy.eq(busy),
-            composer.waits.eq(waited),
+            counters.events.eq(Cat(1, under_way, under_way & waits)),
+            counters.counting.eq(composer.counting),
+            counters.turn.eq(composer.turn),
         ]
+        for number in range(3):
+            m.d.comb += [
+                composer.lows[number].eq(getattr(counters, f"low_{number}")),
+                composer.highs[number].eq(getattr(counters, f"high_{number}")),
+            ]
         m.d.sync += inside.eq(inside + enters - leaves)
         with m.If(moves):
             m.d.sync += fresh.eq(self.s_axis_tlast)
-        with m.If(composer.counting):
-            m.d.sync += [
-                cycles.eq(cycles + 1),
-                busy.eq(busy + under_way),
-                waited.eq(waited + (under_way & waits)),
-            ]
         with m.If(intake.clear):
-            m.d.sync += [inside.eq(0), fresh.eq(1), cycles.eq(0), busy.eq(0), waited.eq(0)]
+            m.d.sync += [inside.eq(0), fresh.eq(1)]
         if self.spec.load_words:
             self._image(m, intake, composer)
         return under_way

@@ -1,6 +1,6 @@
 """A UART: 8 bits, no parity, one stop bit."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
@@ -85,7 +85,7 @@ class Transmitter(wiring.Component):
     Members
     -------
     i : In(stream)
-        Bytes; taken while the line rests.
+        Bytes; taken when a bit ends and the line rests.
     tx : Out(1)
     """
 
@@ -96,17 +96,15 @@ class Transmitter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         uart = self.uart
+        # Runs for ever: a counter that is set to something takes its carry chain apart.
         phase, tick = Signal(uart.bits, name="phase"), Signal(name="tick")
+        m.d.sync += Cat(phase, tick).eq(phase + uart.step)
         # The line is the lowest bit; ones follow, the last of them the stop bit.
         bits = Signal(BITS, init=(1 << BITS) - 1, name="line_bits")
-        left = Signal(range(BITS + 1), name="bits_left")
-        m.d.comb += [self.tx.eq(bits[0]), self.i.ready.eq(left == 0)]
-        with m.If(left == 0):
-            m.d.sync += Cat(phase, tick).eq(uart.step)
-            with m.If(self.i.valid):
-                m.d.sync += [bits.eq(Cat(0, self.i.payload, 1)), left.eq(BITS)]
-        with m.Else():
-            m.d.sync += Cat(phase, tick).eq(phase + uart.step)
-            with m.If(tick):
-                m.d.sync += [bits.eq(Cat(bits[1:], 1)), left.eq(left - 1)]
+        left = Signal(range(BITS), name="bits_left")
+        m.d.comb += [self.tx.eq(bits[0]), self.i.ready.eq(tick & (left == 0))]
+        with m.If(tick):
+            m.d.sync += [bits.eq(Cat(bits[1:], 1)), left.eq(Mux(left == 0, 0, left - 1))]
+            with m.If((left == 0) & self.i.valid):
+                m.d.sync += [bits.eq(Cat(0, self.i.payload, 1)), left.eq(BITS - 1)]
         return m

@@ -1,0 +1,276 @@
+"""The driver of a board, against a board in Python and a line that can be as bad as one likes."""
+
+import boards
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lutgen.errors import LutgenError
+from lutgen.host.link import Board
+from lutgen.host.link_job import pack, unpack
+from lutgen.spec.link import link_spec
+from lutgen.spec.link_frames import Command, Flags
+
+
+def link(contract, **options):
+    return link_spec(contract, clock_hz=12_000_000, baud=1_000_000, **options)
+
+
+def board_of(model, contract, **options):
+    return Board(model, contract, where="port", clock=model.clock, **options)
+
+
+def test_a_good_line():
+    """All results in order, nothing twice, offsets and numbers far beyond their wrap."""
+    contract = boards.contract(beats=1)
+    spec = link(contract, buffer=64)
+    model = boards.ModelBoard(spec, np.random.default_rng(1))
+    x, want = boards.samples(np.random.default_rng(2), 66_000, spec)
+    seen = []
+    with board_of(model, contract) as board:
+        for part in (slice(0, 10), slice(10, 66_000)):
+            assert (board.run(x[part], seen.append) == want[part]).all()
+        counters = board.counters()
+        assert board.resent == board.repeated == 0
+    assert model.closed
+    assert seen == [*range(1, 11), *range(1, 65_991)]
+    assert counters["samples"] == counters["results"] == 66_000
+    assert counters["link_errors"] == counters["frame_errors"] == 0
+    assert counters["busy"] == 6_600_000
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32), st.sampled_from([0.0005, 0.003, 0.01]), st.booleans())
+def test_a_bad_line(seed, rate, loadable):
+    """Every result is right, or there is an error that says what is missing."""
+    rng = np.random.default_rng(seed)
+    words = int(rng.integers(1, 100)) if loadable else 0
+    contract = boards.contract(beats=int(rng.integers(1, 40)), words=words)
+    spec = link(contract, buffer=int(2 ** rng.integers(7, 11)))
+    model = boards.ModelBoard(spec, rng, rate)
+    x, want = boards.samples(rng, 60, spec)
+    got, said = None, ""
+    try:
+        with board_of(model, contract) as board:
+            if loadable:
+                board.load(rng.integers(0, 2**32, words).astype(np.uint32))
+            got = board.run(x)
+    except LutgenError as error:
+        said = str(error)
+    if got is None:
+        assert rate == 0.01
+        assert said.startswith("port: ")
+    else:
+        assert (got == want).all()
+
+
+def test_what_is_lost_is_sent_again():
+    contract = boards.contract(beats=20)
+    spec = link(contract)
+    model = boards.ModelBoard(spec, np.random.default_rng(1), 0.002)
+    x, want = boards.samples(np.random.default_rng(2), 300, spec)
+    with board_of(model, contract) as board:
+        assert (board.run(x) == want).all()
+        assert board.resent
+        assert board.repeated
+        counters = board.counters()
+    assert counters["link_errors"]
+    assert counters["results"] == 300 + board.repeated
+
+
+def test_an_old_session():
+    """Results for somebody else, who was cut off, are not taken for ours."""
+    contract = boards.contract()
+    spec = link(contract)
+    model = boards.ModelBoard(spec, np.random.default_rng(1))
+    x, want = boards.samples(np.random.default_rng(2), 40, spec)
+    for _ in range(20):
+        with board_of(model, contract) as board:
+            board._fill(Command.SAMPLES, lambda a, b: bytes(range(b - a)), 250)
+            model.work()
+    with board_of(model, contract) as board:
+        assert (board.run(x) == want).all()
+
+
+def fails(text, model, contract, act=lambda board: None):
+    with pytest.raises(LutgenError) as caught, board_of(model, contract) as board:
+        act(board)
+    assert str(caught.value) == text
+    assert model.closed
+
+
+def fresh(**options):
+    contract = boards.contract(**options)
+    return boards.ModelBoard(link(contract), np.random.default_rng(1)), contract
+
+
+def test_another_core():
+    model, _ = fresh()
+    other = boards.contract(beats=7, name="digits", model="digits")
+    mark = link(other).mark
+    fails(
+        f"port: the board holds another core than the contract's: its fingerprint is "
+        f"{model.spec.mark} (5 beats of 2 bytes in, 1 of 4 out), that of digits (model digits) is "
+        f"{mark}; program the board with it, or name the contract of what it holds",
+        model,
+        other,
+    )
+
+
+def test_another_protocol():
+    model, contract = fresh()
+    model.info = type(model.info)(**{**vars(model.info), "protocol": 9})
+    fails(
+        "port: the board speaks version 9 of the protocol, not 1; program it again with this "
+        "lutgen",
+        model,
+        contract,
+    )
+
+
+def test_silence():
+    model, contract = fresh()
+    model.handle = lambda body: None
+    fails(
+        "port: nothing answers; check the port and the baud rate, and that the board is programmed",
+        model,
+        contract,
+    )
+    assert model.now < 6
+
+
+def test_noise():
+    model, contract = fresh()
+    model.handle = lambda body: model.out.extend(b"login: ")
+    fails(
+        "port: what comes from there is no answer of a board; check the baud rate, and that the "
+        "board is programmed by `lutgen synth`",
+        model,
+        contract,
+    )
+
+
+@pytest.mark.parametrize("when", ["read", "write"])
+def test_unplugged(when):
+    model, contract = fresh()
+
+    def act(board):
+        model.gone = when
+        board.run(np.zeros((3, 10), dtype=np.uint8))
+
+    text = "port: the board is gone: input/output error; plug it in and run again"
+    fails(text, model, contract, act)
+
+
+def test_stuck():
+    model, contract = fresh()
+    model.compute = lambda sample: b"1234" if model.results < 3 else b"wrong size"
+
+    def act(board):
+        board.run(np.zeros((10, 10), dtype=np.uint8))
+
+    # The results come, but none can be read: they are asked for again and again.
+    with pytest.raises(LutgenError) as caught, board_of(model, contract) as board:
+        act(board)
+    assert "100 times; the line is too bad" in str(caught.value)
+
+    model, contract = fresh()
+    model.work = lambda: None
+    fails(
+        "port: nothing new from the board for 5 s; 0 of 10 results have come, next that of sample "
+        "0",
+        model,
+        contract,
+        act,
+    )
+
+
+def test_frame_error():
+    model, contract = fresh()
+
+    def act(board):
+        model.flags.add(Flags.FRAME_ERROR)
+        board.run(np.zeros((10, 10), dtype=np.uint8))
+
+    fails(
+        "port: the core reports a frame error, though no frame was broken; is it the core of this "
+        "contract?",
+        model,
+        contract,
+        act,
+    )
+
+
+def test_load():
+    words = np.arange(300, dtype=np.uint32) * 0x01010101
+    model, contract = fresh(words=300)
+    with board_of(model, contract) as board:
+        board.load(words)
+        assert model.image == words.astype("<u4").tobytes()
+        x, want = boards.samples(np.random.default_rng(2), 9, model.spec)
+        assert (board.run(x) == want).all()
+        assert board.counters()["samples"] == 9
+        model.image = b""
+        board.load(words[::-1].copy())  # another image, in the same session
+        assert (board.run(x) == want).all()
+        with pytest.raises(ValueError, match=r"^Load image must have 300 words, not 2$"):
+            board.load(words[:2])
+        with pytest.raises(ValueError, match=r"^Samples must have 10 bytes each, not"):
+            board.run(np.zeros((3, 9), dtype=np.uint8))
+
+
+def test_load_error():
+    model, contract = fresh(words=30)
+
+    def refused(board):
+        model.flags.add(Flags.LOAD_ERROR)
+        board.load(np.arange(30, dtype=np.uint32))
+
+    fails("port: the core refuses its load image: load error", model, contract, refused)
+
+    model, contract = fresh(words=30)
+
+    def other(board):
+        board.load(np.full(30, 7, dtype=np.uint32))
+
+    model.handle = patched(model.handle, model)
+    fails(
+        "port: the core holds an image with the check word 00000008, not 00000007; reset the "
+        "board and load it again",
+        model,
+        contract,
+        other,
+    )
+
+
+def patched(handle, model):
+    def wrapper(body):
+        if model.image_word:
+            model.image_word = 8
+        return handle(body)
+
+    return wrapper
+
+
+@pytest.mark.parametrize("bits", [8, 16, 24, 40])
+@pytest.mark.parametrize("signed", [False, True])
+def test_pack(bits, signed):
+    """Beats as docs/core-contract.md lays them out."""
+    rng = np.random.default_rng(bits)
+    low = -(1 << bits - 1) if signed else 0
+    x = rng.integers(low, low + (1 << bits), (4, 7))
+    port = {"elements": 7, "lanes": 3, "beats": 3, "lane_bits": bits, "signed": signed}
+    packed = pack(x, port)
+    assert packed.shape == (4, 9 * bits // 8)
+    want = b"".join(int(v).to_bytes(bits // 8, "little", signed=signed) for v in x[2])
+    assert packed[2].tobytes() == want + bytes(2 * bits // 8)
+    assert (unpack(packed, port) == x).all()
+
+
+def test_counters_wrap():
+    model, contract = fresh()
+    with board_of(model, contract) as board:
+        assert [board.counters()["cycles"] for _ in range(4)] == [
+            3_000_000_000 * n for n in (1, 2, 3, 4)
+        ]
