@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lutgen import LutgenError, __version__
-from lutgen.cli import build, demo, doctor, infer, info, prove, sim, train
+from lutgen.cli import build, demo, doctor, infer, info, prove, run, sim, synth, train
 from lutgen.cli import compile as compile_
 from lutgen.cli import run as run_
 
@@ -23,6 +23,7 @@ COMMANDS = {
     "compile": compile_,
     "sim": sim,
     "run": run_,
+    "synth": synth,
     "prove": prove,
     "info": info,
     "doctor": doctor,

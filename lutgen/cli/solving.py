@@ -9,6 +9,7 @@ from lutgen.cli import common
 from lutgen.errors import LutgenError
 
 if TYPE_CHECKING:
+    from lutgen.cost.area import Area
     from lutgen.cost.solve import Solution
     from lutgen.model import Model
 
@@ -107,6 +108,8 @@ def interval_of(args: argparse.Namespace) -> int | None:
     """Cycles between results that were asked for."""
     if args.throughput is None and args.clock is None:
         return None if args.interval is None else int(args.interval)
+    if args.throughput is None and args.command == "synth":
+        return None if args.interval is None else int(args.interval)
     if args.throughput is None or args.clock is None:
         raise LutgenError("argument --throughput: goes with --clock, and --clock with it")
     if args.interval is not None:
@@ -121,9 +124,15 @@ def interval_of(args: argparse.Namespace) -> int | None:
 
 
 def solution_of(
-    args: argparse.Namespace, model: "Model", folds: dict[str, Any], layers: dict[str, Any]
+    args: argparse.Namespace,
+    model: "Model",
+    folds: dict[str, Any],
+    layers: dict[str, Any],
+    reserve: "Area | None" = None,
 ) -> "Solution | None":
-    """The solver's choice; None where it was not asked."""
+    """The solver's choice; None where it was not asked. ``reserve`` is what stands beside the core
+    on the device.
+    """
     interval, target = interval_of(args), target_name(args)
     if interval is None and args.device is None:
         return None
@@ -143,6 +152,7 @@ def solution_of(
         fold=wish,
         layers={key: Fold(**value) for key, value in layers.items()},
         loadable=args.loadable,
+        reserve=reserve,
         say=Progress(),
     )
 

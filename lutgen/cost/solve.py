@@ -1,9 +1,9 @@
 """The folds of a whole core: the cheapest for an interval, or the fastest for a device."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from lutgen.cost.area import CoreArea, core_area, core_memories
+from lutgen.cost.area import Area, CoreArea, core_area, core_memories
 from lutgen.cost.fit import Built, Fit, Ladder
 from lutgen.cost.ways import Solver, UnmetError, Wishes, title
 from lutgen.errors import LutgenError
@@ -69,6 +69,7 @@ def solve(
     fold: Fold | None = None,
     layers: Mapping[str, Fold] | None = None,
     loadable: bool = False,
+    reserve: Area | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Solution:
     """Folds for an interval, for a device, or for both.
@@ -86,6 +87,8 @@ def solve(
         The part of the device that is left free, for what estimates don't know.
     name, input_lanes, fold, layers, loadable
         See `lutgen.model.plan.plan`; what is given there stays.
+    reserve : Area or None
+        What stands beside the core on the device, and is not there for it.
     say : callable or None
         Takes lines of progress.
 
@@ -106,7 +109,7 @@ def solve(
         raise ValueError(f"Margin must be at least 0 and less than 1, not {margin}")
     check_layers(model, layers or {})
     wishes = Wishes(name, input_lanes, fold or Fold(), layers or {}, loadable)
-    request = _Request(model, wishes, margin, say or (lambda text: None))
+    request = _Request(model, wishes, margin, say or (lambda text: None), reserve or Area())
     if device is not None:
         return request.for_device(DEVICES[device], interval)
     assert interval is not None
@@ -121,6 +124,7 @@ class _Request:
     wishes: Wishes
     margin: float
     say: Callable[[str], None]
+    reserve: Area
     ladders: dict[str, Ladder] = field(default_factory=dict)
 
     def solver(self, target: Target) -> Solver:
@@ -135,7 +139,13 @@ class _Request:
         return self.ladders[target.name]
 
     def fitter(self, device: Device, margin: float) -> Fit:
-        return Fit(self.ladder(device.target), device, margin, self.say)
+        left = replace(
+            device,
+            luts=round(device.luts - self.reserve.luts),
+            ffs=round(device.ffs - self.reserve.ffs),
+            blocks=device.blocks - self.reserve.blocks,
+        )
+        return Fit(self.ladder(device.target), left, margin, self.say)
 
     def for_interval(self, target: Target, interval: int) -> Solution:
         """The cheapest."""

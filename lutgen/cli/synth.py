@@ -1,0 +1,330 @@
+"""``lutgen synth``: a core in an FPGA, or on a board: area, frequency, bitstream."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lutgen.cli import common, solving
+from lutgen.errors import LutgenError
+from lutgen.files import write_bytes, write_text
+
+if TYPE_CHECKING:
+    from lutgen.cost.area import Area
+    from lutgen.flows.fpga.boards import Board
+    from lutgen.flows.fpga.onboard import OnBoard
+    from lutgen.flows.fpga.parts import Part
+    from lutgen.flows.fpga.synth import Placed, Synthesised
+    from lutgen.flows.report import SimReport
+    from lutgen.gateware.build import Core
+
+__all__ = ["add", "run"]
+
+FORMAT = "lutgen-synth"
+VERSION = 1
+
+
+def add(subparsers: Any) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "synth",
+        help="put a core in an FPGA: area, frequency, bitstream",
+        description="Finds the fastest core of a model that fits a device, synthesises, places and "
+        "routes it with open tools, simulates the netlist, and reports area and frequency beside "
+        "the estimates. With --board it makes a bitstream and the command that talks to it. "
+        "Artix-7 and Gowin devices are synthesised only. Every step is kept: the same again takes "
+        "seconds. Status 1 if a check fails.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", metavar="MODEL.lut")
+    parser.add_argument("--board", metavar="NAME", help="icebreaker, hx8k, ulx3s-85f, orangecrab ...")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="default: MODEL_TARGET beside the model"
+    )
+    parser.add_argument(
+        "--seeds", type=common.integer(1), default=3, metavar="N", help="placements (default 3)"
+    )
+    parser.add_argument(
+        "--netlist-samples",
+        type=common.integer(0),
+        default=20,
+        metavar="N",
+        help="samples through the netlist in simulation (default 20; 0: none)",
+    )
+    parser.add_argument(
+        "--data", metavar="D.npz", help="those samples: x_test of a file, or digits (default: random)"
+    )
+    parser.add_argument(
+        "--baud", type=common.integer(1200), metavar="N", help="of the board's link (1000000)"
+    )
+    common.add_folds(parser)
+    common.add_layers(parser)
+    solving.add_solver(parser)
+    common.add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Synthesises and prints."""
+    start = time.monotonic()
+    part, board = where(args)
+    folder = args.output or Path(args.model).with_suffix("").with_name(
+        f"{Path(args.model).stem}_{args.board or args.device}"
+    )
+    if folder.exists() and not folder.is_dir():
+        raise LutgenError(f"{folder}: is no folder; name another with -o")
+    core, estimate = make(args, board)
+    from lutgen.flows.fpga.synth import check_fit, synthesise
+
+    mapped = synthesise(core, part, estimate, common.say)
+    check_fit(mapped.mapped, part, "the core")
+    placed: Placed | None = None
+    onboard: OnBoard | None = None
+    seeds = range(1, args.seeds + 1)
+    if board is not None:
+        from lutgen.flows.fpga.onboard import BAUD, place_board
+
+        baud = args.baud or BAUD
+        with common.as_errors():
+            onboard = place_board(
+                mapped, board, clock=args.clock, baud=baud, seeds=seeds, say=common.say
+            )
+        placed = onboard.placed
+    elif part.router is not None:
+        from lutgen.flows.fpga.synth import place_pins
+
+        placed = place_pins(mapped, clock=args.clock, seeds=seeds, say=common.say)
+    netlist = check_netlist(args, mapped)
+    report = data(args, mapped, placed, onboard, netlist, time.monotonic() - start)
+    write(folder, core, report, onboard)
+    keep(report)
+    if args.json:
+        common.print_json(report)
+    else:
+        show(report, folder)
+    return 1 if report["failed"] else 0
+
+
+def where(args: argparse.Namespace) -> "tuple[Part, Board | None]":
+    """The part, and the board that it is on."""
+    if (args.board is None) == (args.device is None):
+        raise LutgenError("argument --board: one of --board and --device is needed")
+    if args.target is not None:
+        raise LutgenError("argument --target: the board or the device says it already; leave it out")
+    if args.board is not None:
+        from lutgen.flows.fpga.boards import find_board
+
+        board = find_board(args.board)
+        return board.part, board
+    if args.baud is not None:
+        raise LutgenError("argument --baud: goes with --board")
+    from lutgen.flows.fpga.parts import device_part
+
+    return device_part(args.device), None
+
+
+def make(args: argparse.Namespace, board: "Board | None") -> "tuple[Core, Area | None]":
+    """The core, and what it is estimated to take."""
+    from lutgen.cost.area import core_area
+    from lutgen.flows.fpga.onboard import link_area
+    from lutgen.gateware.build import build as build_core
+    from lutgen.model import load
+    from lutgen.spec.target import target_of
+
+    model = load(args.model)
+    folds, layers = common.fold_kwargs(args), common.layer_folds(args.layer)
+    if board is not None:
+        args.device = board.part.device.name
+    reserve = None
+    if board is not None:
+        from lutgen.model.plan import default_input_lanes
+
+        elements = 1
+        for size in model.shape:
+            elements *= size
+        lanes = args.input_lanes or default_input_lanes(elements, model.input.format)
+        bytes_ = lanes * ((model.input.format.bits + 7) // 8)
+        reserve = link_area((-(-elements // lanes), bytes_), board)
+    device = str(args.device)
+    with common.as_errors():
+        try:
+            solution = solving.solution_of(args, model, folds, layers, reserve)
+        except LutgenError:
+            if args.loadable or target_of(device).single is None:
+                raise
+            # Tables that start empty may use the large RAMs.
+            args.loadable = True
+            common.say("the tables don't fit block RAM: a loadable core, with the large RAMs")
+            solution = solving.solution_of(args, model, folds, layers, reserve)
+        assert solution is not None
+        core = build_core(
+            model,
+            spec=solution.spec,
+            forms=solution.forms,
+            loadable=args.loadable,
+            target=device,
+        )
+    return core, solution.area.total if solution.area else core_area(solution.spec, solution.target).total
+
+
+def check_netlist(args: argparse.Namespace, mapped: "Synthesised") -> "SimReport | None":
+    """The netlist in simulation, if its cells have models."""
+    from lutgen.flows.fpga.netlist import SIMULATED, simulate_netlist
+
+    if not args.netlist_samples:
+        return None
+    if mapped.part.family not in SIMULATED:
+        common.say(f"netlist: not simulated: there are no models of {mapped.part.family}'s RAMs")
+        return None
+    from lutgen.cli.cases import model_case
+    from lutgen.model import load
+
+    common.say("simulating the netlist; its build takes a minute or two ...")
+    case = model_case(load(args.model), mapped.core, args.data, args.netlist_samples, 0)
+    return simulate_netlist(mapped, case.inputs, case.expected, load_words=case.load_words)
+
+
+def data(
+    args: argparse.Namespace,
+    mapped: "Synthesised",
+    placed: "Placed | None",
+    onboard: "OnBoard | None",
+    netlist: "SimReport | None",
+    seconds: float,
+) -> dict[str, Any]:
+    """The report: JSON data."""
+    from lutgen.flows.fpga.report import poor
+    from lutgen.flows.fpga.synth import SPARE
+
+    contract = mapped.core.contract
+    failed = []
+    if mapped.estimate is not None and (lost := poor(mapped.estimate, mapped.mapped)):
+        failed.append(f"the netlist is far below its estimate: {'; '.join(lost)}")
+    if netlist is not None and not netlist.passed:
+        failed.append(f"the netlist differs from golden: {netlist.describe()}")
+    report: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": contract["name"],
+        "model": contract["model"],
+        "stage": "synthesised" if placed is None else "routed",
+        "interval": contract["interval"],
+        "latency": contract["latency"],
+        "loadable": contract["load"] is not None,
+        **mapped.data(),
+    }
+    if placed is not None:
+        report |= {**placed.data(), "tools": sorted({*report["tools"], *placed.data()["tools"]})}
+        fmax = placed.fmax
+        report["samples_per_second"] = {
+            key: round(mhz * 1e6 / contract["interval"], 1) for key, mhz in fmax.items()
+        }
+    if onboard is not None:
+        report["board"] = onboard.board.name
+        report["clock_hz"] = onboard.clock
+        report["clock_spare"] = round(onboard.spare, 3)
+        report["baud"] = onboard.baud
+        report["samples_per_second"]["clock"] = round(onboard.clock / contract["interval"], 1)
+        if not onboard.met:
+            failed.append(
+                f"the clock of {onboard.clock / 1e6:.4g} MHz is faster than the best placement, "
+                f"{placed.fmax['best'] if placed else 0:.1f} MHz"
+            )
+        elif onboard.spare < SPARE - 1e-6:
+            common.say(f"note: the clock leaves only {onboard.spare:.1%} to spare")
+    report["netlist"] = (
+        None
+        if netlist is None
+        else {
+            "samples": netlist.samples,
+            "mismatches": netlist.mismatches,
+            "passed": netlist.passed,
+            "seconds": round(netlist.seconds, 1),
+        }
+    )
+    report["failed"] = failed
+    report["seconds"]["all"] = round(seconds, 1)
+    return report
+
+
+def write(
+    folder: Path, core: "Core", report: dict[str, Any], onboard: "OnBoard | None"
+) -> None:
+    """Core, contract, report, and the bitstream."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LutgenError(f"{folder}: can't be made: {error.strerror}; name another with -o") from error
+    contract = core.contract if onboard is None else onboard.contract
+    write_text(folder / "core.v", core.verilog if onboard is None else f"{onboard.link}\n{core.verilog}")
+    write_text(folder / "core.json", json.dumps(contract, indent=1) + "\n")
+    if onboard is not None:
+        name = f"{core.contract['name']}{Path(onboard.suffix).suffix}"
+        write_bytes(folder / name, onboard.bits)
+        report["bitstream"] = str(folder / name)
+    write_text(folder / "report.json", json.dumps(report, indent=1) + "\n")
+
+
+def keep(report: dict[str, Any]) -> None:
+    """Adds estimate and truth to those of earlier runs."""
+    if report["estimate"] is None:
+        return
+    from lutgen.flows.cache import root
+
+    keys = ("name", "model", "device", "interval", "estimate", "tools")
+    place = root() / "fpga" / "estimates.jsonl"
+    with place.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({key: report[key] for key in keys}) + "\n")
+
+
+def show(report: dict[str, Any], folder: Path) -> None:
+    """The report for people."""
+    grade = " ".join(text for text in (report["package"], report["speed_grade"]) if text)
+    print(f"part      {report['part']}{f' ({grade})' if grade else ''}; {', '.join(report['tools'])}")
+    rows: list[list[object]] = []
+    names = {"luts": "LUTs", "ffs": "flip-flops", "blocks": "block RAMs", "single": "large RAMs"}
+    for key, entry in (report["estimate"] or {}).items():
+        error = entry.get("error")
+        whole = report.get("whole", {}).get(key)
+        rows.append(
+            [
+                names[key],
+                entry["estimate"],
+                entry["synthesis"],
+                "-" if error is None else f"{100 * error:+.0f} %",
+                whole,
+                report["available"].get(key),
+            ]
+        )
+    around = "with link" if "board" in report else "with pins"
+    common.print_table(["resource", "estimate", "core", "error", around, "there are"], rows)
+    if "placements" in report:
+        used = ", ".join(
+            f"{name} {pair[0]:,} of {pair[1]:,}"
+            for name, pair in report["placements"][0]["used"].items()
+        )
+        print(f"placed    {used}")
+        fmax, path = report["fmax_mhz"], report["placements"][0]["critical_path"]
+        print(
+            f"Fmax      median {fmax['median']:.1f} MHz, best {fmax['best']:.1f} MHz of "
+            f"{len(report['placements'])} seeds"
+        )
+        print(f"slowest   from {path['from']} to {path['to']}: {path['logic_levels']} levels")
+        rate = report["samples_per_second"]
+        print(
+            f"speed     {rate['median']:,.0f} samples/s at the median, {rate['best']:,.0f} at the "
+            f"best: {report['interval']:,} cycles each"
+        )
+    if "board" in report:
+        print(
+            f"clock     {report['clock_hz'] / 1e6:.4g} MHz, {100 * report['clock_spare']:.0f} % to "
+            f"spare: {report['samples_per_second']['clock']:,.0f} samples/s"
+        )
+    if report["netlist"] is not None and report["netlist"]["passed"]:
+        print(f"netlist   {report['netlist']['samples']} results, all equal to golden")
+    for text in report["failed"]:
+        print(f"FAILED    {text}")
+    print(f"wrote     {folder}/ in {report['seconds']['all']:.0f} s")
+    if "bitstream" in report:
+        print(f"bitstream {report['bitstream']}")
+        print(f"then      lutgen run MODEL.lut --port TTY --contract {folder}/core.json --data D.npz")

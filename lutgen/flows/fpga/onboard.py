@@ -1,0 +1,137 @@
+"""A core on a board: link, clock, pins, bitstream."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lutgen.cost.area import Area
+from lutgen.errors import LutgenError
+from lutgen.flows.fpga import plan
+from lutgen.flows.fpga.boards import Board
+from lutgen.flows.fpga.steps import Done, play
+from lutgen.flows.fpga.synth import SPARE, Placed, Say, Synthesised, place
+from lutgen.gateware.link import board_core
+from lutgen.numeric import ceil_div
+from lutgen.spec.link import default_buffer
+
+__all__ = ["BAUD", "OnBoard", "link_area", "place_board"]
+
+BAUD = 1_000_000
+# What the link takes beside its buffers; see docs/guide/boards.md.
+LINK = Area(luts=800, ffs=550)
+GAIN = 1.15  # that a faster clock must bring, for another pass
+TRIES = 3
+
+
+@dataclass(frozen=True)
+class OnBoard:
+    """A core on a board.
+
+    Attributes
+    ----------
+    board : Board
+    placed : Placed
+    clock : float
+        Hz that all runs on.
+    baud : int
+    contract : dict
+        The core's, with what a host must know of its link.
+    link : str
+        Verilog of the link, around the core.
+    bitstream : Done
+    """
+
+    board: Board
+    placed: Placed
+    clock: float
+    baud: int
+    contract: dict[str, Any]
+    link: str
+    bitstream: Done
+
+    @property
+    def bits(self) -> bytes:
+        """The bitstream."""
+        return (self.bitstream.folder / self.suffix).read_bytes()
+
+    @property
+    def suffix(self) -> str:
+        """Name of its file."""
+        return "out.bin" if self.board.part.router == "ice40" else "out.bit"
+
+    @property
+    def met(self) -> bool:
+        """Whether the best placement reaches the clock."""
+        return self.placed.fmax["best"] * 1e6 >= self.clock
+
+    @property
+    def spare(self) -> float:
+        """The part of its greatest frequency that the clock leaves."""
+        return 1 - self.clock / (self.placed.fmax["best"] * 1e6)
+
+
+def link_area(contract_input: tuple[int, int], board: Board) -> Area:
+    """What a link takes: ``contract_input`` is the beats of a sample and the bytes of a beat."""
+    buffer = default_buffer(contract_input[0] * contract_input[1])
+    rows = board.part.device.target.block_bits // 8
+    # A block RAM of 18 kbit holds no more than 2,048 rows of bytes.
+    blocks = ceil_div(buffer, min(rows, 2048)) + 1
+    return Area(LINK.luts, LINK.ffs, blocks)
+
+
+def place_board(
+    core: Synthesised,
+    board: Board,
+    *,
+    clock: float | None,
+    baud: int = BAUD,
+    seeds: Sequence[int],
+    say: Say,
+) -> OnBoard:
+    """Puts a core on a board and chooses its clock: the fastest that the best placement reaches
+    with a tenth to spare. A clock that is given is kept.
+
+    Raises
+    ------
+    LutgenError
+        If it does not fit, or the board makes no clock so slow.
+    """
+    asked = clock or core.part.clock
+    for number in range(TRIES):
+        pll = board.pll(asked)
+        hz = board.clock if pll is None else pll.hz
+        # The first try, where nothing is known yet, takes one seed.
+        first = clock is None and number == 0
+        found = _place(core, board, pll, hz, baud, seeds[:1] if first else seeds, say)
+        reach = found.placed.fmax["best"] * 1e6 * (1 - SPARE)
+        if clock is not None or (not first and hz <= reach):
+            return found
+        asked = reach if hz > reach else max(hz, reach)
+        faster = board.pll(asked)
+        better = board.clock if faster is None else faster.hz
+        if first and hz <= reach and better < GAIN * hz and len(seeds) == 1:
+            return found
+        say(f"placement reaches {found.placed.fmax['best']:.1f} MHz: {better / 1e6:.4g} MHz next")
+    raise LutgenError(
+        f"board {board.name}: no clock was found that placement reaches with {SPARE:.0%} to spare; "
+        f"give one with --clock, less than {asked / 1e6:.4g}MHz"
+    )
+
+
+def _place(
+    core: Synthesised, board: Board, pll: Any, hz: float, baud: int, seeds: Sequence[int], say: Say
+) -> OnBoard:
+    linked = board_core("", core.core.contract, clock_hz=round(hz), baud=baud)
+    top, constraints = board.top(linked.name, pll)
+    placed = place(
+        core,
+        "top",
+        {"top.il": top, "link.v": linked.verilog},
+        clock=hz / (1 - SPARE),
+        seeds=seeds,
+        constraints=constraints,
+        say=say,
+    )
+    bits = play(plan.pack(placed.best, core.part), say)
+    contract = {**linked.contract, "board": board.name}
+    return OnBoard(board, placed, hz, baud, contract, linked.verilog, bits)
