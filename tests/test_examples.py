@@ -1,11 +1,17 @@
 """Every example runs, at a small size."""
 
 import importlib.util
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import lutgen
+from lutgen.cost.solve import solve
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
+RESULTS = EXAMPLES.parent / "benchmarks" / "results" / "fpga_models.json"
 
 
 def load(name):
@@ -39,3 +45,33 @@ def test_own_network(tmp_path, capsys):
     ends = ["small", "fast"]
     words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert words == ["float", "replace", "refit", "joint", "model", "conv1", "conv2", "fc1", *ends]
+
+
+MODELS = {row["device"]: row for row in json.loads(RESULTS.read_text("utf-8"))}
+
+
+def test_every_kept_model_is_described():
+    files = {path.stem for path in (EXAMPLES / "models").glob("*.lut")}
+    assert files == {f"mnist_{device}" for device in MODELS}
+
+
+@pytest.mark.parametrize("device", MODELS)
+def test_kept_models_are_those_that_were_measured(device):
+    model = lutgen.load(EXAMPLES / "models" / f"mnist_{device}.lut")
+    row = MODELS[device]
+    assert model.provenance["sha256"] == row["sha256"]
+    assert row["sha256"] in (EXAMPLES / "models" / "README.md").read_text("utf-8")
+    blank, full = np.zeros((1, 28, 28), np.uint8), np.full((1, 28, 28), 255, np.uint8)
+    assert (model.predict(blank).outputs != model.predict(full).outputs).any()
+
+
+@pytest.mark.parametrize("device", MODELS)
+def test_kept_models_fit_their_devices(device):
+    model = lutgen.load(EXAMPLES / "models" / f"mnist_{device}.lut")
+    asked = MODELS[device]["asked"]
+    loadable = device == "up5k"
+    found = solve(model, device=device, interval=asked, margin=0.1, loadable=loadable)
+    assert found.spec.timing.interval <= asked
+    assert found.area.total.blocks <= 0.9 * found.device.blocks
+    if loadable:  # 803 kbit of tables, which blocks have no room for
+        assert found.area.total.single == 4
