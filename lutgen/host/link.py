@@ -10,13 +10,14 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutgen.errors import LutgenError
 from lutgen.files import reason
+from lutgen.host.bytes_transport import Transport
 from lutgen.host.link_job import Bytes, Job, Watch
 from lutgen.spec.link import fingerprint
 from lutgen.spec.link_frames import (
@@ -34,30 +35,12 @@ from lutgen.spec.link_frames import (
     longest_answer,
 )
 
-__all__ = ["Board", "Transport"]
+__all__ = ["Board"]
 
 PATIENCE = 5.0  # seconds without any progress until it is an error
 RETRY = 0.25  # seconds without progress until something is asked or sent again
 ACCOUNT = 10.0  # seconds between two looks at counters, which wrap
 PAYLOAD = (32, 256)  # bytes of samples in a frame: fewer where the line is bad
-
-
-class Transport(Protocol):
-    """Bytes to and from a board. All methods raise `OSError` when the way to it is gone."""
-
-    def read(self, timeout: float) -> bytes:
-        """What has come; waits up to ``timeout`` seconds for the first byte, and gives none if
-        there is none by then.
-        """
-        ...
-
-    def write(self, data: bytes) -> None:
-        """Sends all of ``data``, or puts it where it will be sent from."""
-        ...
-
-    def close(self) -> None:
-        """Lets go of the way."""
-        ...
 
 
 class Board:
@@ -240,13 +223,7 @@ class Board:
         sent, ``frame_errors`` (0 or 1), ``link_errors`` (broken frames, either way; those to the
         board modulo 256) and ``image``.
         """
-        answer = self._ask(
-            command(Command.COUNTERS),
-            len(self._counted.body),
-            lambda body: body[0] == Answer.COUNTERS,
-            "the board does not answer any more",
-        )
-        self._account(answer)
+        self._account(self._read_counters())
         status = self.status()
         return {
             **self._totals,
@@ -256,6 +233,14 @@ class Board:
             "link_errors": status.errors + self._deframer.errors,
             "image": self._counted.image,
         }
+
+    def _read_counters(self) -> bytes:
+        return self._ask(
+            command(Command.COUNTERS),
+            len(self._counted.body),
+            lambda body: body[0] == Answer.COUNTERS,
+            "the board does not answer any more",
+        )
 
     def _account(self, answer: bytes) -> None:
         counted = Counters.parse(answer)
@@ -361,14 +346,7 @@ class Board:
             if watch.due():
                 self._nudge(watch, missing)
         self._origin = end
-        got = Counters.parse(
-            self._ask(
-                command(Command.COUNTERS),
-                len(self._counted.body),
-                lambda body: body[0] == Answer.COUNTERS,
-                "the board does not answer any more",
-            )
-        )
+        got = Counters.parse(self._read_counters())
         if got.image != int(words[-1]):
             raise LutgenError(
                 f"{self._where}: the core holds an image with the check word {got.image:08x}, not "

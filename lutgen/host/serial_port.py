@@ -43,7 +43,7 @@ class SerialPort:
             self._port.set_low_latency_mode(True)
 
     def read(self, timeout: float) -> bytes:
-        """See `lutgen.host.link.Transport`."""
+        """See `lutgen.host.bytes_transport.Transport`."""
         end = time.monotonic() + timeout
         while True:
             with _as_os_errors():
@@ -52,12 +52,12 @@ class SerialPort:
                 return data
 
     def write(self, data: bytes) -> None:
-        """See `lutgen.host.link.Transport`."""
+        """See `lutgen.host.bytes_transport.Transport`."""
         with _as_os_errors():
             self._port.write(data)
 
     def close(self) -> None:
-        """See `lutgen.host.link.Transport`."""
+        """See `lutgen.host.bytes_transport.Transport`."""
         with contextlib.suppress(Exception):
             self._port.close()
 

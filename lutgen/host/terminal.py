@@ -35,7 +35,7 @@ class Terminal:
             raise LutgenError(f"{path}: can't be opened: {reason(error)}") from error
 
     def read(self, timeout: float) -> bytes:
-        """See `lutgen.host.link.Transport`."""
+        """See `lutgen.host.bytes_transport.Transport`."""
         if not select.select([self._fd], [], [], timeout)[0]:
             return b""
         data = os.read(self._fd, BLOCK)
@@ -44,12 +44,12 @@ class Terminal:
         return data
 
     def write(self, data: bytes) -> None:
-        """See `lutgen.host.link.Transport`."""
+        """See `lutgen.host.bytes_transport.Transport`."""
         while data:
             data = data[os.write(self._fd, data) :]
 
     def close(self) -> None:
-        """See `lutgen.host.link.Transport`."""
+        """See `lutgen.host.bytes_transport.Transport`."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -28,6 +28,7 @@ STATUS_AT = INFO_AT + INFO.size
 COUNTERS_AT = STATUS_AT + STATUS.size
 RESULT_AT = COUNTERS_AT + COUNTERS.size
 PAYLOAD_AT = RESULT_AT + 3  # stays there until the result's last byte
+CHECK_AT = PAYLOAD_AT + 1  # likewise, behind every answer
 
 
 class Composer(wiring.Component):
@@ -68,7 +69,7 @@ class Composer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.crc = crc = SerialCrc()
-        at = Signal(range(PAYLOAD_AT + 1), name="at")
+        at = Signal(range(CHECK_AT + 1), name="at")
         byte, bit = Signal(8, name="byte", reset_less=True), Signal(3, name="bit")
         # A word may change before its high byte goes: that is taken when the low one is.
         high, high_next = Signal(8, name="high", reset_less=True), Signal(8, name="high_next")
@@ -76,30 +77,29 @@ class Composer(wiring.Component):
         escaped, special = Signal(name="escaped"), Signal(name="special")
         checking, last = Signal(name="checking"), Signal(name="last_byte")
         check, results = Signal(range(CHECK_BYTES), name="check"), Signal(16, name="results")
-        source, ends = self._table(m, at, results, high, high_next)
-        payload = (at == PAYLOAD_AT) & ~checking
+        source, ends = self._table(m, at, results, high, high_next, crc.crc)
+        payload = Signal(name="payload")
         flip = Cat(Const(0, FLIP.bit_length() - 1), escaped)
         m.d.comb += [
             # Fed with its own lowest bits, the check moves on to its next byte.
             crc.bit.eq(byte[0] ^ checking),
+            checking.eq(at == CHECK_AT),
+            payload.eq(at == PAYLOAD_AT),
             special.eq(must_escape(byte) & ~escaped),
             self.o.payload.eq(FLAG),
         ]
         sent = Signal(name="sent")
         with m.FSM(name="composer") as fsm:
             with m.State("IDLE"):
-                m.d.sync += [checking.eq(0), check.eq(0), last.eq(0)]
+                m.d.sync += check.eq(0)
                 self._choose(m, at, due)
             with m.State("OPEN"):
                 m.d.comb += [self.o.valid.eq(1), crc.start.eq(1)]
                 with m.If(self.o.ready):
                     m.next = "LOAD"
             with m.State("LOAD"):
-                m.d.sync += [
-                    high.eq(high_next),
-                    byte.eq(Mux(checking, ~crc.crc[:8], source)),
-                    last.eq(Mux(checking, check == CHECK_BYTES - 1, ends)),
-                ]
+                m.d.sync += [high.eq(high_next), byte.eq(source)]
+                m.d.sync += last.eq(Mux(checking, check == CHECK_BYTES - 1, ends))
                 m.d.comb += self.i.ready.eq(payload)
                 with m.If(~payload | self.i.valid):
                     m.next = "SHIFT"
@@ -132,21 +132,20 @@ class Composer(wiring.Component):
             with m.If(checking):
                 m.d.sync += check.eq(check + 1)
             with m.Elif(last):
-                m.d.sync += checking.eq(1)
-                with m.If(at == PAYLOAD_AT):
-                    m.d.sync += results.eq(results + 1)
-            with m.Elif(at != PAYLOAD_AT):
+                m.d.sync += [at.eq(CHECK_AT), results.eq(results + payload)]
+            with m.Elif(~payload):
                 m.d.sync += at.eq(at + 1)
-        counters = (at >= COUNTERS_AT) & (at < RESULT_AT)
-        high_bytes = Cat(
-            at == COUNTERS_AT + place for place in range(1, 13) if place % 4 != 1
-        ).any()
-        m.d.comb += [
-            self.counting.eq(fsm.ongoing("IDLE") | ~counters),
-            # The first of these is some bytes behind the beginning: they have settled.
-            self.turn.eq(fsm.ongoing("SHIFT") & high_bytes & ~checking),
-        ]
+        self._read(m, fsm, at)
         return m
+
+    def _read(self, m, fsm, at):
+        """Holds the counters while they are sent, and turns them."""
+        high_bytes = [COUNTERS_AT + place for place in range(1, 13) if place % 4 != 1]
+        m.d.comb += [
+            self.counting.eq(fsm.ongoing("IDLE") | (at < COUNTERS_AT) | (at >= RESULT_AT)),
+            # The first of these is some bytes behind the beginning: they have settled.
+            self.turn.eq(fsm.ongoing("SHIFT") & Cat(at == place for place in high_bytes).any()),
+        ]
 
     def _choose(self, m, at, due):
         """Begins what is due: answers before results."""
@@ -163,7 +162,7 @@ class Composer(wiring.Component):
             m.d.sync += at.eq(RESULT_AT)
             m.next = "OPEN"
 
-    def _table(self, m, at, results, high, high_next):
+    def _table(self, m, at, results, high, high_next, crc):
         """The byte at a place of the table, and whether it is the last of its answer."""
         table: list[tuple[object, object]] = [
             (Const(byte, 8), None) for byte in self.spec.info.body
@@ -176,7 +175,7 @@ class Composer(wiring.Component):
             table += [(low, None), *[(high_bytes, None)] * 3]
         table += [(self.image.word_select(number, 8), None) for number in range(4)]
         table += [(Const(Answer.RESULT, 8), None), (results[:8], results[8:]), (high, None)]
-        table += [(self.i.p.data, None)]
+        table += [(self.i.p.data, None), (~crc[:8], None)]
         source, ends = Signal(8, name="source"), Signal(name="source_ends")
         ending = [at == place - 1 for place in (STATUS_AT, COUNTERS_AT, RESULT_AT)]
         m.d.comb += [
