@@ -14,7 +14,6 @@ from lutgen.gateware.load import LOAD_WORD_BITS
 from lutgen.gateware.verilog import convert
 from lutgen.numeric import ceil_div
 from lutgen.spec.target import Form
-
 from rival.gateware import OUTPUT_LANE_BITS, RivalCore
 from rival.quantise import Network
 from rival.spec import TARGETS, CoreSpec, Target, fold

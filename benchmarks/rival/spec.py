@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutgen.numeric import Format, as_int, ceil_div, clog2, format_for
-
 from rival.quantise import ACTIVATION, Layer, Network
 
 __all__ = ["TARGETS", "CoreSpec", "Pass", "Target", "fold"]
@@ -139,9 +138,7 @@ class CoreSpec:
     def program(self) -> tuple[Pass, ...]:
         """The layers' passes: as early as what they read is there, and apart by `drain`."""
         made: list[Pass] = []
-        for number, (source, outputs) in enumerate(
-            zip(self.sizes, self.sizes[1:], strict=False)
-        ):
+        for number, (source, outputs) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
             rows = ceil_div(source, self.inputs)
             lead = max(0, self.drain - rows)
             first = lead
@@ -164,7 +161,7 @@ class CoreSpec:
 
     @property
     def cycles(self) -> int:
-        """In which a batch of ``samples`` occupies the multipliers; rows of the weight memory too."""
+        """Of a batch of ``samples`` on the multipliers; rows of the weight memory too."""
         return sum(part.cycles for part in self.program)
 
     @property
