@@ -674,18 +674,23 @@ class RivalCore(wiring.Component):
     def _connect_loader(self, m, inputs, results):
         """Loading waits until no sample is here; samples wait until loading is done."""
         is_open = Signal(name="port_open")
+        # A cycle late, which is soon enough: with the port closed no sample begins.
+        busy = Signal(init=1, name="busy")
         m.submodules.loader = loader = Loader(self.rams)
         m.d.comb += [
             loader.i.valid.eq(self.l_axis_tvalid),
             loader.i.p.data.eq(self.l_axis_tdata),
             loader.i.p.last.eq(self.l_axis_tlast),
             self.l_axis_tready.eq(loader.i.ready),
-            loader.hold.eq(is_open | inputs.within | ~inputs.empty | ~results.idle),
+            loader.hold.eq(is_open | busy),
             self.loaded.eq(loader.loaded),
             self.load_error.eq(loader.error),
             inputs.open.eq(is_open),
         ]
-        m.d.sync += is_open.eq(loader.loaded & ~loader.wanted)
+        m.d.sync += [
+            is_open.eq(loader.loaded & ~loader.wanted),
+            busy.eq(is_open | inputs.within | ~inputs.empty | ~results.idle),
+        ]
         m.d.comb += [
             self._weights.load.en.eq(self._write.en),
             self._weights.load.addr.eq(self._weights.addr),
