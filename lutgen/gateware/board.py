@@ -38,12 +38,22 @@ class BoardTop(Elaboratable):
         None for the board's own clock.
     uart : mapping
         Of `lutgen.flows.fpga.boards`: the resource, its number.
+    pad : bool
+        Whether the oscillator's pin is the one that feeds an iCE40's loop by itself.
     """
 
-    def __init__(self, inner: str, pll: Ice40Pll | Ecp5Pll | None, uart: Mapping[str, Any]):
+    def __init__(
+        self,
+        inner: str,
+        pll: Ice40Pll | Ecp5Pll | None,
+        uart: Mapping[str, Any],
+        *,
+        pad: bool = False,
+    ):
         self.inner = inner
         self.pll = pll
         self.uart = uart
+        self.pad = pad
 
     def elaborate(self, platform):
         m = Module()
@@ -95,24 +105,15 @@ class BoardTop(Elaboratable):
         """The clock that all runs on, and whether it is steady."""
         pin = platform.request(platform.default_clk, dir="-")
         locked, clock = Signal(), Signal()
-        if isinstance(self.pll, Ice40Pll):
-            m.submodules.pll = Instance(
-                "SB_PLL40_PAD",
-                p_FEEDBACK_PATH="SIMPLE",
-                p_DIVR=self.pll.divr,
-                p_DIVF=self.pll.divf,
-                p_DIVQ=self.pll.divq,
-                p_FILTER_RANGE=self.pll.filter_range,
-                i_PACKAGEPIN=pin.io,
-                i_RESETB=1,
-                i_BYPASS=0,
-                o_PLLOUTGLOBAL=clock,
-                o_LOCK=locked,
-            )
+        if isinstance(self.pll, Ice40Pll) and self.pad:
+            self._ice40(m, "SB_PLL40_PAD", "i_PACKAGEPIN", pin.io, clock, locked)
             return clock, locked
         m.submodules.clock_pin = buffer = io.Buffer("i", pin)
         if self.pll is None:
             return buffer.i, Const(1)
+        if isinstance(self.pll, Ice40Pll):
+            self._ice40(m, "SB_PLL40_CORE", "i_REFERENCECLK", buffer.i, clock, locked)
+            return clock, locked
         m.submodules.pll = Instance(
             "EHXPLLL",
             p_CLKI_DIV=self.pll.ref,
@@ -137,6 +138,21 @@ class BoardTop(Elaboratable):
             o_LOCK=locked,
         )
         return clock, locked
+
+    def _ice40(self, m, cell, port, source, clock, locked):
+        m.submodules.pll = Instance(
+            cell,
+            p_FEEDBACK_PATH="SIMPLE",
+            p_DIVR=self.pll.divr,
+            p_DIVF=self.pll.divf,
+            p_DIVQ=self.pll.divq,
+            p_FILTER_RANGE=self.pll.filter_range,
+            i_RESETB=1,
+            i_BYPASS=0,
+            o_PLLOUTGLOBAL=clock,
+            o_LOCK=locked,
+            **{port: source},
+        )
 
     @staticmethod
     def _lamps(platform):

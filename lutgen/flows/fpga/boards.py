@@ -27,6 +27,9 @@ PACKAGES |= {"BG756": "CABGA756"}
 UARTS = {
     "orangecrab": {"conn": ("io", 0), "rx": "0", "tx": "1"},
 }
+# Pins that feed a loop without going through the fabric, and that nothing else can be read from
+# while the loop is used.
+PLL_PADS = {("up5k", "sg48"): "35"}
 # What people call a board, where its definition has a longer name.
 NICKNAMES = {
     "hx8k": "ice40hx8kbevn",
@@ -60,6 +63,13 @@ class Board:
     clock: float
     uart: dict[str, Any]
 
+    @property
+    def pad(self) -> bool:
+        """Whether the oscillator's pin feeds the loop by itself."""
+        platform: Any = self.platform()
+        pins = getattr(platform.resources[platform.default_clk, 0].ios[0], "names", [""])
+        return bool(PLL_PADS.get((self.part.device.name, self.part.package)) == pins[0])
+
     def pll(self, most: float) -> Ice40Pll | Ecp5Pll | None:
         """What makes the fastest clock of at most ``most`` Hz; None for the board's own.
 
@@ -84,7 +94,7 @@ class Board:
         """RTLIL of the module ``top`` around ``inner``, and the constraints of its pins."""
         platform = self.platform()
         self._add_uart(platform)
-        files = platform.prepare(BoardTop(inner, pll, self.uart), "top").files
+        files = platform.prepare(BoardTop(inner, pll, self.uart, pad=self.pad), "top").files
         text, pins = files["top.il"], files["top.pcf" if self.part.router == "ice40" else "top.lpf"]
         return _text(text), _text(pins)
 
