@@ -22,7 +22,6 @@ from lutgen.model.plan import Fold
 from lutgen.model.plan import plan as make_plan
 from lutgen.spec.target import DEVICES, Form
 
-
 # One thing at a time: the least logic.
 SMALL = {"lanes": 1, "fan_in": 1, "encoder_centroids": 1, "encoder_dims": 1}
 
@@ -101,7 +100,9 @@ def test_placement_reports_area_and_frequency(small):
 
 def test_what_is_in_the_cache_and_damaged_is_made_anew(model, monkeypatch, tmp_path):
     monkeypatch.setenv("LUTGEN_CACHE", str(tmp_path))
-    step = plan.map_core("module thing (input a, output b); assign b = ~a; endmodule", "thing", PARTS["hx1k"])
+    step = plan.map_core(
+        "module thing (input a, output b); assign b = ~a; endmodule", "thing", PARTS["hx1k"]
+    )
     first = steps.play(step, quiet)
     assert not first.cached
     assert steps.play(step, quiet).cached
@@ -122,7 +123,9 @@ def test_what_is_in_the_cache_and_damaged_is_made_anew(model, monkeypatch, tmp_p
 
 def test_a_tool_that_fails_says_why():
     step = plan.map_core("module thing (input a); nonsense endmodule", "thing", PARTS["hx1k"])
-    with pytest.raises(steps.ToolError, match=r"^synthesis: yosys: .*; its words are in ") as caught:
+    with pytest.raises(
+        steps.ToolError, match=r"^synthesis: yosys: .*; its words are in "
+    ) as caught:
         steps.play(step, quiet)
     assert any("ERROR" in line for line in caught.value.said)
 
@@ -145,7 +148,10 @@ def test_what_does_not_fit_says_what_and_by_how_much(small):
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("ERROR: Failed to expand region (0, 0) |_> (25, 31) of 6332 ICESTORM_LCs", "6,332 logic cells"),
+        (
+            "ERROR: Failed to expand region (0, 0) |_> (25, 31) of 6332 ICESTORM_LCs",
+            "6,332 logic cells",
+        ),
         ("ERROR: Unable to place cell 'x', no Bels remaining of type DP16KD", "block RAMs"),
         ("ERROR: Failed to read the file", None),
     ],

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lutgen import LutgenError, __version__
-from lutgen.cli import build, demo, doctor, infer, info, prove, run, sim, synth, train
+from lutgen.cli import build, demo, doctor, infer, info, prove, sim, synth, train
 from lutgen.cli import compile as compile_
 from lutgen.cli import run as run_
 

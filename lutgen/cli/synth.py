@@ -38,7 +38,9 @@ def add(subparsers: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL.lut")
-    parser.add_argument("--board", metavar="NAME", help="icebreaker, hx8k, ulx3s-85f, orangecrab ...")
+    parser.add_argument(
+        "--board", metavar="NAME", help="icebreaker, hx8k, ulx3s-85f, orangecrab ..."
+    )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="default: MODEL_TARGET beside the model"
     )
@@ -53,7 +55,9 @@ def add(subparsers: Any) -> None:
         help="samples through the netlist in simulation (default 20; 0: none)",
     )
     parser.add_argument(
-        "--data", metavar="D.npz", help="those samples: x_test of a file, or digits (default: random)"
+        "--data",
+        metavar="D.npz",
+        help="those samples: x_test of a file, or digits (default: random)",
     )
     parser.add_argument(
         "--baud", type=common.integer(1200), metavar="N", help="of the board's link (1000000)"
@@ -110,7 +114,9 @@ def where(args: argparse.Namespace) -> "tuple[Part, Board | None]":
     if (args.board is None) == (args.device is None):
         raise LutgenError("argument --board: one of --board and --device is needed")
     if args.target is not None:
-        raise LutgenError("argument --target: the board or the device says it already; leave it out")
+        raise LutgenError(
+            "argument --target: the board or the device says it already; leave it out"
+        )
     if args.board is not None:
         from lutgen.flows.fpga.boards import find_board
 
@@ -164,7 +170,9 @@ def make(args: argparse.Namespace, board: "Board | None") -> "tuple[Core, Area |
             loadable=args.loadable,
             target=device,
         )
-    return core, solution.area.total if solution.area else core_area(solution.spec, solution.target).total
+    return core, solution.area.total if solution.area else core_area(
+        solution.spec, solution.target
+    ).total
 
 
 def check_netlist(args: argparse.Namespace, mapped: "Synthesised") -> "SimReport | None":
@@ -247,16 +255,18 @@ def data(
     return report
 
 
-def write(
-    folder: Path, core: "Core", report: dict[str, Any], onboard: "OnBoard | None"
-) -> None:
+def write(folder: Path, core: "Core", report: dict[str, Any], onboard: "OnBoard | None") -> None:
     """Core, contract, report, and the bitstream."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LutgenError(f"{folder}: can't be made: {error.strerror}; name another with -o") from error
+        raise LutgenError(
+            f"{folder}: can't be made: {error.strerror}; name another with -o"
+        ) from error
     contract = core.contract if onboard is None else onboard.contract
-    write_text(folder / "core.v", core.verilog if onboard is None else f"{onboard.link}\n{core.verilog}")
+    write_text(
+        folder / "core.v", core.verilog if onboard is None else f"{onboard.link}\n{core.verilog}"
+    )
     write_text(folder / "core.json", json.dumps(contract, indent=1) + "\n")
     if onboard is not None:
         name = f"{core.contract['name']}{Path(onboard.suffix).suffix}"
@@ -280,7 +290,9 @@ def keep(report: dict[str, Any]) -> None:
 def show(report: dict[str, Any], folder: Path) -> None:
     """The report for people."""
     grade = " ".join(text for text in (report["package"], report["speed_grade"]) if text)
-    print(f"part      {report['part']}{f' ({grade})' if grade else ''}; {', '.join(report['tools'])}")
+    print(
+        f"part      {report['part']}{f' ({grade})' if grade else ''}; {', '.join(report['tools'])}"
+    )
     rows: list[list[object]] = []
     names = {"luts": "LUTs", "ffs": "flip-flops", "blocks": "block RAMs", "single": "large RAMs"}
     for key, entry in (report["estimate"] or {}).items():
@@ -327,4 +339,6 @@ def show(report: dict[str, Any], folder: Path) -> None:
     print(f"wrote     {folder}/ in {report['seconds']['all']:.0f} s")
     if "bitstream" in report:
         print(f"bitstream {report['bitstream']}")
-        print(f"then      lutgen run MODEL.lut --port TTY --contract {folder}/core.json --data D.npz")
+        print(
+            f"then      lutgen run MODEL.lut --port TTY --contract {folder}/core.json --data D.npz"
+        )

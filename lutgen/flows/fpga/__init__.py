@@ -1,1 +1,1 @@
-"""Synthesis, placement and bitstreams by open tools: plan, run, parsed report, cached by content."""
+"""Synthesis, placement, bitstreams by open tools: plan, run, parsed report, cached by content."""

@@ -211,4 +211,6 @@ def _uart(name: str, plain: str, platform: Any) -> dict[str, Any]:
     for start, made in UARTS.items():
         if plain.startswith(start):
             return {"name": "uart", "number": 0, "signals": ["rx", "tx"], "made": made}
-    raise LutgenError(f"board {name}: its definition names no UART, which is how the host talks to it")
+    raise LutgenError(
+        f"board {name}: its definition names no UART, which is how the host talks to it"
+    )

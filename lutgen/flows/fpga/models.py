@@ -34,7 +34,9 @@ def share() -> Path:
     native = tools.which("yosys")
     folder = Path(native).resolve().parent.parent / "share" / "yosys" if native else None
     if folder is None or not folder.is_dir():
-        raise LutgenError("yosys and its models of cells are missing; run: pip install 'lutgen[fpga]'")
+        raise LutgenError(
+            "yosys and its models of cells are missing; run: pip install 'lutgen[fpga]'"
+        )
     return folder
 
 

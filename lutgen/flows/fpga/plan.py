@@ -24,9 +24,7 @@ def render(template: str, **fields: Any) -> str:
 
 def map_core(verilog: str, name: str, part: Part) -> Step:
     """Synthesises the module ``name``: gives its statistics, and the netlist in two formats."""
-    script = render(
-        "synth.ys.j2", sources=["core.v"], inner="", command=part.synthesis, top=name
-    )
+    script = render("synth.ys.j2", sources=["core.v"], inner="", command=part.synthesis, top=name)
     files = {"core.v": verilog, "synth.ys": script}
     return Step("synthesis", "yosys", ("-q", "synth.ys"), files, MAPPED)
 

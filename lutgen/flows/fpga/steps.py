@@ -1,4 +1,4 @@
-"""One run of an outside tool, as data, and what it left, kept by the content of all that made it."""
+"""One run of an outside tool, as data; what it left is kept by the content of all that made it."""
 
 import hashlib
 import json
@@ -187,7 +187,9 @@ def _run(step: Step, path: str, folder: Path, say: Callable[[str], None]) -> Non
             last = (errors or lines[-1:] or [f"ended with status {status}"])[0]
             kept = Path(tempfile.mkdtemp(prefix="lutgen-fpga-log-")) / "log"
             kept.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            raise ToolError(f"{step.name}: {step.program}: {last:.200}; its words are in {kept}", lines)
+            raise ToolError(
+                f"{step.name}: {step.program}: {last:.200}; its words are in {kept}", lines
+            )
         for file in step.results:
             shutil.copyfile(place / file, folder / file)
 

@@ -59,7 +59,9 @@ class Synthesised:
             "speed_grade": self.part.speed,
             "core": self.mapped.data(),
             "available": {"luts": device.luts, "ffs": device.ffs, "blocks": device.blocks},
-            "estimate": None if self.estimate is None else report.compare(self.estimate, self.mapped),
+            "estimate": None
+            if self.estimate is None
+            else report.compare(self.estimate, self.mapped),
             "cells": self.mapped.cells,
             "tools": [self.done.tool],
             "seconds": {"synthesis": self.done.seconds},

@@ -1,0 +1,247 @@
+"""Cores in FPGAs: area, frequency and images a second after routing, beside a rival of multipliers.
+
+    python benchmarks/fpga.py                 all rows; rows already measured are kept
+    python benchmarks/fpga.py --only up5k     some of them
+    python benchmarks/fpga.py --again         measures every row anew
+
+Takes the networks of ``examples/models``, does what `lutgen synth` does with them, and simulates
+every netlist on 20 test images. The rival (benchmarks/rival) is a network of the same shape in
+8-bit integers on the part's multiplier blocks, placed by the same tools with the same seeds. Writes
+``benchmarks/results/fpga.json`` and ``docs/results/fpga.md`` after every row. MNIST comes from
+``../shared`` beside the repository.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import fpga_models
+import numpy as np
+from _common import ROOT, Row, conditions, cpu, play
+from rival.build import build
+from rival.quantise import quantise
+from rival.synth import place
+
+import lutgen
+from lutgen.cost.solve import solve
+from lutgen.flows.fpga.netlist import simulate_netlist
+from lutgen.flows.fpga.parts import device_part
+from lutgen.flows.fpga.synth import place_pins, synthesise
+from lutgen.train import Dataset, FloatNet, load_data, train
+
+MODELS = ROOT / "examples" / "models"
+SEEDS = (1, 2, 3, 4, 5)
+SAMPLES = 20
+MARGIN = 0.1
+# What the core has to reach: accuracy in %, images/s, times the rival.
+GOALS: dict[str, tuple[float, float | None, float | None]] = {
+    "up5k": (97.5, 10_000, 4),
+    "hx8k": (97.0, 20_000, None),
+    "25k": (98.0, 500_000, 5),
+    "xc7a35t": (97.7, None, None),
+}
+RIVALS = {"up5k": "up5k", "25k": "ecp5-25f"}
+
+
+def rows(mnist: Path) -> list[Row]:
+    """A row for each device, and one for the rival on two of them."""
+    if not mnist.is_file():
+        return []
+    found: list[Row] = []
+    for device in GOALS:
+        model = lutgen.load(MODELS / f"mnist_{device}.lut")
+        asked = fpga_models.WISHES[device][1]
+        seeds = list(SEEDS) if device_part(device).router else []
+        sha = lutgen.model.digest(model)
+        found.append(
+            {"what": "core", "device": device, "asked": asked, "model": sha, "seeds": seeds}
+        )
+        if device in RIVALS:
+            found.append({"what": "rival", "device": device, "model": sha, "seeds": seeds})
+    return found
+
+
+def say(text: str) -> None:
+    """Progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def measure(row: Row, mnist: Path) -> Row:
+    """One core, or one rival."""
+    start = time.monotonic()
+    found = measure_core(row, mnist) if row["what"] == "core" else measure_rival(row, mnist)
+    found.pop("seconds", None)
+    return {**row, **found, "seconds": round(time.monotonic() - start, 1), "cpu": cpu()}
+
+
+def measure_core(row: Row, mnist: Path) -> Row:
+    """Solves, synthesises, simulates the netlist, places."""
+    device = row["device"]
+    data = load_data(str(mnist))
+    model = lutgen.load(MODELS / f"mnist_{device}.lut")
+    accuracy = float(np.mean(model.predict(data.x_test).classes == data.y_test))
+    loadable = device == "up5k"
+    solution = solve(
+        model, device=device, interval=row["asked"], margin=MARGIN, loadable=loadable, say=say
+    )
+    core = lutgen.build(
+        model, spec=solution.spec, forms=solution.forms, target=device, loadable=loadable
+    )
+    part = device_part(device)
+    mapped = synthesise(core, part, solution.area.total, say)
+    q = model.quantise(data.x_test[:SAMPLES])
+    golden = model.run(q)[model.nodes[-1].name]
+    words = core.load_image(model) if loadable else None
+    netlist = simulate_netlist(mapped, q.reshape(SAMPLES, -1), golden, load_words=words)
+    found: Row = {
+        "accuracy": accuracy,
+        "interval": core.contract["interval"],
+        "latency": core.contract["latency"],
+        "input_lanes": core.contract["input"]["lanes"],
+        "stage_routed": part.router is not None,
+        **mapped.data(),
+        "netlist": {
+            "passed": netlist.passed,
+            "results": netlist.samples,
+            "mismatches": netlist.mismatches,
+        },
+    }
+    if part.router is None:
+        return found
+    placed = place_pins(mapped, clock=None, seeds=row["seeds"], say=say)
+    return {**found, **placed.data()}
+
+
+def measure_rival(row: Row, mnist: Path) -> Row:
+    """Trains a float network of the shape, quantises, builds, places."""
+    data = load_data(str(mnist))
+    network = quantise(float_network(row["device"], data), data.x_train[:2000])
+    accuracy = float(np.mean(network.predict(data.x_test) == data.y_test))
+    core = build(network, target=RIVALS[row["device"]])
+    with tempfile.TemporaryDirectory() as folder:
+        placed = []
+        for seed in row["seeds"]:
+            say(f"the rival on {row['device']}, seed {seed} ...")
+            placed.append(place(core, Path(folder), seed=seed))
+    speeds = [one["fmax_mhz"] for one in placed]
+    return {
+        "network": "-".join(map(str, shape(row["device"]))),
+        "accuracy": accuracy,
+        "interval": core.spec.interval,
+        "cells": placed[0]["cells"],
+        "fmax_mhz": {"median": statistics.median(speeds), "best": max(speeds)},
+        "placements": placed,
+    }
+
+
+def shape(device: str) -> list[int]:
+    """Inputs and outputs of the layers of a perceptron."""
+    model = lutgen.load(MODELS / f"mnist_{device}.lut")
+    layers = [node for node in model.nodes if hasattr(node, "in_features")]
+    return [layers[0].in_features, *(node.out_features for node in layers)]
+
+
+def float_network(device: str, data: Dataset) -> FloatNet:
+    """A float perceptron of the same shape, trained alike."""
+    inputs, *hidden, _ = shape(device)
+    if inputs != 784:
+        raise SystemExit(f"{device}: the rival takes whole images, not {inputs} inputs")
+    return train(data, arch=tuple(hidden), stages=("replace",), seed=0).origin
+
+
+def verdict(value: float, goal: float | None, form: str) -> str:
+    """A goal, and whether it was reached."""
+    if goal is None:
+        return ""
+    return f"{form.format(goal)} ({'reached' if value >= goal else 'missed'})"
+
+
+def table(results: list[Row]) -> str:
+    """The page."""
+    cores = [r for r in results if r["what"] == "core"]
+    rivals = {r["device"]: r for r in results if r["what"] == "rival"}
+    routed = [r for r in cores if r["stage_routed"]]
+    lines = [
+        "# Cores in FPGAs",
+        "",
+        "Written by `python benchmarks/fpga.py`: the networks of",
+        "[examples/models](../../examples/models/README.md), through the steps of `lutgen synth`.",
+        f"Frequencies are the median (and the best) of {len(SEEDS)} placements after routing,",
+        "images a second the median by the interval. The core is out of context: registers at all",
+        "its ports, and no pins. *Error* is the estimate over what synthesis took. Accuracy is",
+        "golden inference on the 10,000 test images.",
+        "",
+        "| part | accuracy % | goal | cycles an image | Fmax MHz | images/s | goal | times the rival "
+        "| goal |",
+        "| --- | ---: | --- | ---: | ---: | ---: | --- | ---: | --- |",
+    ]
+    for r in routed:
+        accuracy, rate, times = GOALS[r["device"]]
+        speed = 1e6 * r["fmax_mhz"]["median"] / r["interval"]
+        right = rate_of(rivals[r["device"]]) if r["device"] in rivals else None
+        ratio = None if right is None else speed / right
+        lines.append(
+            f"| {r['part']} ({r['package']}{' ' + r['speed_grade'] if r['speed_grade'] else ''}) "
+            f"| {100 * r['accuracy']:.2f} | {verdict(100 * r['accuracy'], accuracy, '{:.1f}')} "
+            f"| {r['interval']:,} | {r['fmax_mhz']['median']:.1f} ({r['fmax_mhz']['best']:.1f}) "
+            f"| {speed:,.0f} | {verdict(speed, rate, '{:,.0f}')} "
+            f"| {'' if ratio is None else f'{ratio:.2f}'} "
+            f"| {'' if ratio is None else verdict(ratio, times, '{:g}')} |"
+        )
+    lines += [
+        "",
+        "What they take, the core alone, and what the solver had estimated. Netlists are simulated",
+        "in the parts' own cells with random stalls: results that differ from golden.",
+        "",
+        "| part | stage | LUTs | error % | flip-flops | error % | block RAMs | large RAMs "
+        "| netlist: results | differ |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for r in cores:
+        guess = r["estimate"]
+        lines.append(
+            f"| {r['part']} | {'routed' if r['stage_routed'] else 'synthesised'} "
+            f"| {r['core']['luts']:,} | {100 * guess['luts']['error']:+.0f} "
+            f"| {r['core']['ffs']:,} | {100 * guess['ffs']['error']:+.0f} "
+            f"| {r['core']['blocks']} | {r['core']['single']} "
+            f"| {r['netlist']['results']} | {r['netlist']['mismatches']} |"
+        )
+    lines += [
+        "",
+        "The rival: the same shape of network in 8-bit integers on the part's multiplier blocks,",
+        "with what is [fair about it, and what is not](../../benchmarks/rival/README.md).",
+        "",
+        "| part | network | accuracy % | cycles an image | Fmax MHz | images/s | cells |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for device, r in rivals.items():
+        cells = ", ".join(f"{kind} {count:,}" for kind, count in r["cells"].items())
+        lines.append(
+            f"| {device} | {r['network']} | {100 * r['accuracy']:.2f} | {r['interval']:,} "
+            f"| {r['fmax_mhz']['median']:.1f} ({r['fmax_mhz']['best']:.1f}) | {rate_of(r):,.0f} "
+            f"| {cells} |"
+        )
+    small = next((r for r in cores if r["device"] == "xc7a35t"), None)
+    if small is not None:
+        luts, model = small["core"]["luts"], 100 * small["accuracy"]
+        lines += [
+            "",
+            "On Artix-7 (xc7a35t, synthesis by yosys, the encoders counted): "
+            f"{luts:,} LUTs and {small['core']['blocks']} block RAMs of 18 kbit at {model:.2f} %, "
+            f"{small['interval']:,} cycles an image. Published for the same part, encoders "
+            "counted, in LUTs alone and at an image a cycle: DWN 97.76 % in 3,464 LUTs, 97.70 % in "
+            "2,246.",
+        ]
+    tools = {tool for r in cores for tool in r["tools"]}
+    return "\n".join(lines + conditions([f"{', '.join(sorted(tools))}; {cpu()}"]))
+
+
+def rate_of(row: Row) -> float:
+    """Images a second at the median frequency."""
+    return float(1e6 * row["fmax_mhz"]["median"] / row["interval"])
+
+
+if __name__ == "__main__":
+    play("fpga", "cores in FPGAs, after routing", rows, measure, table)
