@@ -173,8 +173,8 @@ def table(results: list[Row]) -> str:
         "its ports, and no pins. *Error* is the estimate over what synthesis took. Accuracy is",
         "golden inference on the 10,000 test images.",
         "",
-        "| part | accuracy % | goal | cycles an image | Fmax MHz | images/s | goal | times the rival "
-        "| goal |",
+        "| part | accuracy % | goal | cycles an image | Fmax MHz | images/s | goal "
+        "| times the rival | goal |",
         "| --- | ---: | --- | ---: | ---: | ---: | --- | ---: | --- |",
     ]
     for r in routed:

@@ -236,6 +236,9 @@ def test_the_command(model, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "all equal to golden" in out
     assert "of 1 seeds" in out
+    assert main(["info", str(folder / "report.json")]) == 0
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[:-1] == out.splitlines()[:-1]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lutgen.cli import common, engine, engine_sim, picture
+from lutgen.cli import common, engine, engine_sim, picture, synth
 from lutgen.cli import compile as compile_
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable, reason, write_text
@@ -51,6 +51,14 @@ def run(args: argparse.Namespace) -> int:
     if start != b"PK":  # a .lut is a zip archive
         if engine_sim.is_engine(path):
             return engine.show_contract(path, args)
+        if (report := synth.read_report(path)) is not None:
+            if args.svg is not None:
+                raise LutgenError(f"argument --svg: {path} is a report; give a core's .json")
+            if args.json:
+                common.print_json(report)
+            else:
+                synth.show(report, path.parent)
+            return 0
         contract = contract_of(path)
         if args.svg is not None:
             write_text(args.svg, picture_of(contract, path))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lutgen.flows.report import SimReport
     from lutgen.gateware.build import Core
 
-__all__ = ["add", "run"]
+__all__ = ["add", "read_report", "run", "show"]
 
 FORMAT = "lutgen-synth"
 VERSION = 1
@@ -285,6 +285,19 @@ def keep(report: dict[str, Any]) -> None:
     place = root() / "fpga" / "estimates.jsonl"
     with place.open("a", encoding="utf-8") as file:
         file.write(json.dumps({key: report[key] for key in keys}) + "\n")
+
+
+def read_report(path: Path) -> dict[str, Any] | None:
+    """A report that an earlier run wrote; None for any other file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        return None
+    if found.get("version") != VERSION:
+        raise LutgenError(f"{path}, field 'version': must be {VERSION}; run `lutgen synth` again")
+    return found
 
 
 def show(report: dict[str, Any], folder: Path) -> None:
