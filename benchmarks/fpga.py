@@ -42,6 +42,9 @@ GOALS: dict[str, tuple[float, float | None, float | None]] = {
     "25k": (98.0, 500_000, 5),
     "xc7a35t": (97.7, None, None),
 }
+# Cycles an image at most, where not what the network was chosen for: the tables of a core that takes
+# longer are too deep for yosys in WebAssembly.
+ASKED = {"xc7a35t": 800}
 RIVALS = {"up5k": "up5k", "25k": "ecp5-25f"}
 
 
@@ -52,7 +55,7 @@ def rows(mnist: Path) -> list[Row]:
     found: list[Row] = []
     for device in GOALS:
         model = lutgen.load(MODELS / f"mnist_{device}.lut")
-        asked = fpga_models.WISHES[device][1]
+        asked = ASKED.get(device, fpga_models.WISHES[device][1])
         seeds = list(SEEDS) if device_part(device).router else []
         sha = lutgen.model.digest(model)
         found.append(
@@ -118,7 +121,7 @@ def measure_rival(row: Row, mnist: Path) -> Row:
     """Trains a float network of the shape, quantises, builds, places."""
     data = load_data(str(mnist))
     network = quantise(float_network(row["device"], data), data.x_train[:2000])
-    accuracy = float(np.mean(network.predict(data.x_test) == data.y_test))
+    accuracy = float(np.mean(network.classes(data.x_test) == data.y_test))
     core = build(network, target=RIVALS[row["device"]])
     with tempfile.TemporaryDirectory() as folder:
         placed = []

