@@ -42,8 +42,8 @@ GOALS: dict[str, tuple[float, float | None, float | None]] = {
     "25k": (98.0, 500_000, 5),
     "xc7a35t": (97.7, None, None),
 }
-# Cycles an image at most, where not what the network was chosen for: the tables of a core that takes
-# longer are too deep for yosys in WebAssembly.
+# Cycles an image at most, where not what the network was chosen for: the tables of a core that
+# takes longer are too deep for yosys in WebAssembly.
 ASKED = {"xc7a35t": 800}
 RIVALS = {"up5k": "up5k", "25k": "ecp5-25f"}
 

@@ -18,6 +18,7 @@ import numpy as np
 from _common import ROOT, Row, cifar10, play
 from _train import convert_resnet8, described, environment, needed
 
+from lutgen.model import save
 from lutgen.train import load_data
 
 
@@ -58,10 +59,10 @@ def rows(_: Path) -> list[Row]:
         row("refit", "window", "chw", 2, "l1", 4, ""),
         row("refit", "window", "chw", 2, "l1", 3, ""),
         row("joint", "window", "chw", 4, "l2", 8, ">= 79 %"),
-        row("joint", "window", "chw", 2, "l2", 8, "drop <= 1.0"),
-        row("joint", "window", "chw", 2, "l1", 8, "drop <= 1.5"),
-        row("joint", "window", "chw", 2, "l1", 4, "drop <= 2.0"),
-        row("joint", "window", "chw", 2, "chebyshev", 8, "drop <= 2.0"),
+        row("joint", "window", "chw", 2, "l2", 8, "drop <= 1.0", epochs=2),
+        row("joint", "window", "chw", 2, "l1", 8, "drop <= 1.5", epochs=2),
+        row("joint", "window", "chw", 2, "l1", 4, "drop <= 2.0", epochs=2),
+        row("joint", "window", "chw", 2, "chebyshev", 8, "drop <= 2.0", epochs=2),
     ]
 
 
@@ -84,6 +85,7 @@ def measure(row: Row, _: Path) -> Row:
         threads=threads,
         progress=lambda step: print(row["subvec"], row["metric"], step, flush=True),
     )
+    save(result.model, ROOT / "build" / f"resnet8_{key:08x}.lut")
     predicted = result.model.predict(data.x_test)
     trained = result.network.outputs(result.model.quantise(data.x_test))
     return {

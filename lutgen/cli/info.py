@@ -22,7 +22,8 @@ def add(subparsers: Any) -> None:
         "info",
         help="show what is in a model, a core, an engine or a job",
         description="Shows the nodes of a .lut model, the stages of a core's .json, what an "
-        "engine's .json says, the steps of a JOB of `lutgen compile`, or a report of `lutgen synth`.",
+        "engine's .json says, the steps of a JOB of `lutgen compile`, or a report of `lutgen "
+        "synth`.",
         allow_abbrev=False,
     )
     parser.add_argument("file", type=Path, metavar="FILE")
