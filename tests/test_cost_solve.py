@@ -14,11 +14,13 @@ from lutgen.cost.area import core_area
 from lutgen.cost.fit import RATES, Fit, Ladder
 from lutgen.cost.solve import solve
 from lutgen.cost.ways import Solver, Wishes
+from lutgen.model import Activation, LutLinear, Model
 from lutgen.model.check import changed_folds, check_plan
 from lutgen.model.fold import Fold
 from lutgen.model.plan import plan
+from lutgen.numeric import Grid
 from lutgen.spec.memory import MemorySpec, network_memories
-from lutgen.spec.target import DEVICES, TARGETS, choose_forms, squeeze_forms
+from lutgen.spec.target import DEVICES, TARGETS, choose_forms, spend_forms, squeeze_forms
 
 SEEDS = st.integers(0, 10_000)
 
@@ -195,6 +197,73 @@ def test_a_squeezed_core_keeps_to_its_blocks():
         blocks = [m.count * found[m.key].blocks for m in memories]
         assert sum(blocks) <= most
         assert sum(blocks) == {0: 0, 1: 0, 2: 2, 3: 3, 4: 3, 5: 5}[most]
+
+
+def test_blocks_that_are_left_go_to_what_is_dear_in_logic():
+    """The dearest a block first, and nothing for less than a block is worth."""
+    target = TARGETS["ice40"]
+    wide = MemorySpec("bias", 16, 96, "ram")  # 2,496 tables, or 6 blocks
+    deep = MemorySpec("bias", 16, 12, "ram", 2)  # 312 tables each, or a block
+    small = MemorySpec("bias", 4, 8, "ram")
+    memories = [small, deep, wide]
+    forms = choose_forms(memories, dataclasses.replace(target, block_luts=3000))
+    assert [forms[m.key].name for m in memories] == ["logic"] * 3
+    taken = []
+    for most in range(11):
+        found = spend_forms(memories, target, forms, most)
+        taken.append([m.count * found[m.key].blocks for m in memories])
+    few, some, most = [0, 0, 0], [0, 2, 0], [0, 2, 6]
+    assert taken == [few] * 2 + [some] * 4 + [[0, 0, 6]] * 2 + [most] * 3
+    assert [forms[m.key].name for m in memories] == ["logic"] * 3
+
+
+def wide_perceptron():
+    """784-80-10: its tables of 804 kbit need a row of all single-port RAMs in every cycle."""
+    rng = np.random.default_rng(3)
+    wire, hidden = Activation(3, False, 1.0), Activation(2, False, 1.0)
+    books = rng.integers(0, 8, (157, 16, 5))
+    books[-1, :, 4:] = 0
+    layers = [
+        ("fc1", "input", 784, 80, "l1", 5, 16, 4, hidden, 157, books),
+        ("fc2", "fc1", 80, 10, "digit", 1, 4, 6, None, 80, None),
+    ]
+    nodes = [
+        LutLinear(
+            name=name,
+            inputs=(source,),
+            in_features=inputs,
+            out_features=outputs,
+            subvec=v,
+            centroids=c,
+            metric=metric,
+            grid=Grid("int", bits),
+            shift=0 if output is None else 5,
+            output=output,
+            table=rng.integers(0, 1 << bits, (g, c, outputs)),
+            bias=rng.integers(-500, 500, outputs),
+            codebooks=codebooks,
+        )
+        for name, source, inputs, outputs, metric, v, c, bits, output, g, codebooks in layers
+    ]
+    return Model("wide", (28, 28, 1), wire, tuple(nodes))
+
+
+def test_single_port_rams_take_what_has_no_room_in_blocks():
+    solution = solve(wide_perceptron(), device="up5k", interval=800, margin=0.1, loadable=True)
+    total = solution.area.total
+    assert solution.spec.timing.interval <= 800
+    assert total.single == 4
+    assert total.blocks <= 27
+    memories = [m for _, m in network_memories(solution.spec)]
+    found = {m.name: solution.forms[m.key].name for m in memories if m.bits > 500}
+    assert found["table"] == "block"  # of the second layer; the first one's are the largest
+    largest = max(memories, key=lambda m: m.bits)
+    assert solution.forms[largest.key].name == "single"
+    assert all(form != "logic" for form in found.values())
+    # Neither tables in RAMs of a single port nor blocks that are taken count as anything else.
+    cells = total.luts + 0.45 * total.ffs
+    priced = cells + total.blocks * solution.target.block_luts + 4 * solution.target.single_luts
+    assert abs(solution.cost - priced) < 0.2 * priced
 
 
 def test_what_only_the_margin_is_in_the_way_of_is_said(monkeypatch):

@@ -197,6 +197,7 @@ def explain(solution: "Solution") -> dict[str, Any]:
         },
         "cost": round(solution.cost),
         "block_luts": solution.target.block_luts,
+        "single_luts": solution.target.single_luts,
         "input_lanes": spec.input.lanes,
         "folds": folds,
         "estimate": {"total": used.data(), "stages": area_table(solution.area)},
@@ -218,4 +219,7 @@ def print_solution(data: dict[str, Any]) -> None:
     made = f"for {data['target']}" if device is None else f"for {device['name']}"
     print(f"folds     chosen {made}; the bottleneck is {data['bottleneck']}")
     print(f"          not faster: {data['why']}")
-    print(f"cost      {data['cost']:,} LUTs, with a block as {data['block_luts']:,}, before queues")
+    worth = f"a block as {data['block_luts']:,}"
+    if total["single"]:
+        worth += f" and each of {total['single']} large RAMs as {data['single_luts']:,}"
+    print(f"cost      {data['cost']:,} LUTs, with {worth}, before queues")

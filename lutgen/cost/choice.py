@@ -77,6 +77,7 @@ class Costs:
     Parameters
     ----------
     target : Target
+        If it has single-port RAMs, every memory may use them: a whole core shares them out.
     fit : Coefficients
     """
 
@@ -91,7 +92,7 @@ class Costs:
         for memory in memories:
             key = (*memory.key, memory.count)
             if key not in self._memory:
-                form = form_of(memory, self.target)
+                form = form_of(memory, self.target, single=self.target.single_count > 0)
                 self._memory[key] = memory_area(memory, form, self.fit)
             total += self._memory[key]
         return total
@@ -110,7 +111,9 @@ class Costs:
 
     def price(self, area: Area) -> float:
         """In lookup tables."""
-        return area.luts + flipflop(self.target) * area.ffs + area.blocks * self.target.block_luts
+        cells = area.luts + flipflop(self.target) * area.ffs
+        target = self.target
+        return cells + area.blocks * target.block_luts + area.single * target.single_luts
 
 
 class Options:

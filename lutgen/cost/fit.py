@@ -2,8 +2,10 @@
 
 A device is short of something else than its neighbour: of lookup tables or of block RAMs. So a
 block is worth whatever makes the cheapest core fit, and that is looked for anew for every interval.
-Where dear blocks are too few tables and cheap ones too many, single memories change their form. For
-an interval that nothing fits, the least sum of both mostly proves it, for all shorter ones too.
+Where dear blocks are too few tables and cheap ones too many, single memories change their form,
+and blocks that are left at last go to memories that are dear in logic. Single-port RAMs are offered
+to all stages, and then shared out; where that does not do, stages are chosen as if there were none.
+For an interval that nothing fits, the least sum of both mostly proves it, for all shorter ones too.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,11 +13,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from lutgen.cost.area import Area, CoreArea, core_area, core_memories, memory_area
-from lutgen.cost.choice import flipflop
+from lutgen.cost.choice import Costs, flipflop
 from lutgen.cost.ways import Solver, Way
 from lutgen.spec.memory import MemorySpec, stage_memories
 from lutgen.spec.network import NetworkSpec
-from lutgen.spec.target import Device, Form, Target, choose_forms, squeeze_forms
+from lutgen.spec.target import (
+    Device,
+    Form,
+    Target,
+    choose_forms,
+    form_of,
+    spend_forms,
+    squeeze_forms,
+)
 
 __all__ = ["Built", "Fit", "Ladder", "excess"]
 
@@ -38,21 +48,34 @@ class Ladder:
 
     def __init__(self, solver: Solver) -> None:
         self.solver = solver
-        self._solvers = {USUAL: solver}
-        self._ways: dict[tuple[int, int], Way | None] = {}
+        self._solvers = {solver.costs.target: solver}
+        self._ways: dict[tuple[Target, int], Way | None] = {}
 
     def target(self, rate: int) -> Target:
         """The family, with that worth of a block."""
         usual = self.solver.costs.target
         return replace(usual, block_luts=max(1, round(usual.block_luts * RATES[rate])))
 
-    def way(self, rate: int, interval: int) -> Way | None:
-        """The cheapest."""
-        if rate not in self._solvers:
-            self._solvers[rate] = self.solver.at(self.target(rate))
-        if (rate, interval) not in self._ways:
-            self._ways[rate, interval] = self._solvers[rate].reach(interval)
-        return self._ways[rate, interval]
+    def way(self, rate: int, interval: int, large: Target | None = None) -> Way | None:
+        """The cheapest; with the single-port RAMs of ``large``, however many it takes."""
+        target = self.target(rate)
+        if large is not None:
+            target = with_single(target, large)
+        if target not in self._solvers:
+            self._solvers[target] = self.solver.at(target)
+        if (target, interval) not in self._ways:
+            self._ways[target, interval] = self._solvers[target].reach(interval)
+        return self._ways[target, interval]
+
+
+def with_single(target: Target, large: Target) -> Target:
+    """A target with the single-port RAMs of another."""
+    return replace(
+        target,
+        single=large.single,
+        single_luts=large.single_luts,
+        single_count=large.single_count,
+    )
 
 
 def excess(area: Area, device: Device, margin: float) -> list[tuple[float, str]]:
@@ -84,6 +107,8 @@ class Built:
         With what a block was worth.
     forms : mapping of memory key to Form
     area : CoreArea
+    cost : float
+        That of ``way``, with single-port RAMs shared out.
     """
 
     spec: NetworkSpec
@@ -91,6 +116,7 @@ class Built:
     target: Target
     forms: Forms
     area: CoreArea
+    cost: float
 
 
 @dataclass(frozen=True)
@@ -98,6 +124,7 @@ class _Try:
     """A core before its queues are known."""
 
     rate: int
+    large: Target | None  # whose single-port RAMs stages were chosen with
     way: Way
     area: Area
 
@@ -151,14 +178,22 @@ class Fit:
         return self._found[interval]
 
     def _fit(self, interval: int) -> _Try | None:
+        for large in (self.device.target, None) if self._single else (None,):
+            found = self._fit_with(interval, large)
+            if found is not None:
+                return found
+        return None
+
+    def _fit_with(self, interval: int, large: Target | None) -> _Try | None:
+        """A core whose stages were chosen with those single-port RAMs."""
         tried: dict[int, _Try] = {}
 
         def few(rate: int) -> bool:
             """Whether blocks suffice where they are worth so much."""
             if rate not in tried:
-                way = self.ladder.way(rate, interval)
+                way = self.ladder.way(rate, interval, large)
                 assert way is not None
-                tried[rate] = _Try(rate, way, self._area(way, rate) + self.queues)
+                tried[rate] = self._try(rate, large, way)
                 self._judge(tried[rate], interval)
             return tried[rate].area.blocks <= self._blocks
 
@@ -176,7 +211,7 @@ class Fit:
             return found
         for rate in (high, low):
             if rate in tried and interval not in self._hopeless:
-                found = self._squeezed(tried[rate])
+                found = self._try(rate, large, tried[rate].way, squeezed=True)
                 self._judge(found, interval)
                 if not excess(found.area, self.device, self.margin):
                     return found
@@ -212,20 +247,28 @@ class Fit:
         found = excess(area, self.device, self.margin)
         return found[0][0] if found else 1.0
 
-    def _area(self, way: Way, rate: int) -> Area:
-        """A way's, with RAMs of a single port where there are."""
-        if not self._single:
-            return way.area
+    def _try(self, rate: int, large: Target | None, way: Way, *, squeezed: bool = False) -> _Try:
+        area = self._area(rate, large, way, squeezed) if self._single or squeezed else way.area
+        return _Try(rate, large, way, area + self.queues)
+
+    def _area(self, rate: int, large: Target | None, way: Way, squeezed: bool) -> Area:
+        """A way's, with the forms that a core has."""
         memories = self._memories(way)
-        target = self.ladder.target(rate)
-        single = replace(
-            target,
-            single=self.device.target.single,
-            single_luts=self.device.target.single_luts,
-            single_count=self.device.target.single_count,
-        )
-        plain = choose_forms(memories, replace(target, single=None, single_count=0))
-        return self._other(way.area, memories, plain, choose_forms(memories, single))
+        single = large is not None
+        target = self._target(rate) if single else self.ladder.target(rate)
+        old = {m.key: form_of(m, target, single=single) for m in memories}
+        new = self._forms(memories, rate, self._blocks - self.queues.blocks, squeezed)
+        return self._other(way.area, memories, old, new)
+
+    def _forms(self, memories: list[MemorySpec], rate: int, blocks: int, squeezed: bool) -> Forms:
+        """With single-port RAMs where there are, and so many blocks made use of; ``squeezed``: with
+        no more than those.
+        """
+        target = self._target(rate)
+        forms = choose_forms(memories, target)
+        if squeezed:
+            forms = squeeze_forms(memories, target, forms, blocks)
+        return spend_forms(memories, self.device.target, forms, blocks)
 
     def _memories(self, way: Way) -> list[MemorySpec]:
         return [m for stage in self.solver.spec(way).stages for m in stage_memories(stage)]
@@ -243,15 +286,6 @@ class Fit:
             area.bits,
         )
 
-    def _squeezed(self, found: _Try) -> _Try:
-        """With single memories of another form, so that blocks suffice."""
-        target = self._target(found.rate)
-        memories = self._memories(found.way)
-        old = choose_forms(memories, target)
-        most = self._blocks - self.queues.blocks
-        new = squeeze_forms(memories, target, old, most)
-        return replace(found, area=self._other(found.area, memories, old, new))
-
     def _target(self, rate: int) -> Target:
         """The device's, with that worth of a block."""
         return replace(self.device.target, block_luts=self.ladder.target(rate).block_luts)
@@ -262,9 +296,17 @@ class Fit:
         spec = self.solver.spec(found.way)
         target = self._target(found.rate)
         memories = core_memories(spec)
-        forms = choose_forms(memories, target)
-        forms = squeeze_forms(memories, target, forms, self._blocks)
-        return Built(spec, found.way, target, forms, core_area(spec, target, forms=forms))
+        forms = self._forms(memories, found.rate, self._blocks, squeezed=True)
+        area = core_area(spec, target, forms=forms)
+        return Built(spec, found.way, target, forms, area, self._cost(found))
+
+    def _cost(self, found: _Try) -> float:
+        way = found.way
+        if not self._single:
+            return way.cost
+        costs = Costs(self._target(found.rate), self.solver.costs.fit)
+        shared = self._area(found.rate, found.large, way, squeezed=True)
+        return way.cost - costs.price(way.area) + costs.price(shared)
 
     def fits(self, built: Built) -> bool:
         """Whether it does; if not, the next one has to leave room for such queues."""

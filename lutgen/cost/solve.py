@@ -34,7 +34,8 @@ class Solution:
         The interval that stages were chosen for.
     cost : float
         What was made least: lookup tables, with blocks and flip-flops counted as such, before the
-        depths of queues are known. For the same worth of a block, never more for a longer interval.
+        depths of queues are known. For the same worth of a block, never more for a longer interval,
+        unless there are single-port RAMs, which are shared out afterwards.
     area : CoreArea
         The estimate of the whole.
     target : Target
@@ -191,9 +192,10 @@ class _Request:
         return self._solution(fit, wanted, built, self._why(fit, wanted))
 
     def _solution(self, fit: Fit, wanted: int, built: Built, why: str) -> Solution:
-        folds, cost = fit.solver.folds(built.way), built.way.cost
-        area, target, forms = built.area, built.target, built.forms
-        return Solution(built.spec, folds, wanted, cost, area, target, forms, fit.device, why)
+        folds, area, target = fit.solver.folds(built.way), built.area, built.target
+        return Solution(
+            built.spec, folds, wanted, built.cost, area, target, built.forms, fit.device, why
+        )
 
     def _within(self, fit: Fit, interval: int) -> Solution:
         """One that fits, of an interval."""

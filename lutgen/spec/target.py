@@ -17,6 +17,7 @@ __all__ = [
     "choose_forms",
     "form_of",
     "memory_table",
+    "spend_forms",
     "squeeze_forms",
     "target_of",
 ]
@@ -321,6 +322,41 @@ def squeeze_forms(
         if 0 < spared <= -over:
             found[key] = before
             over += spared
+    return found
+
+
+def spend_forms(
+    memories: Iterable[MemorySpec],
+    target: Target,
+    forms: Mapping[tuple[str, int, int], Form],
+    blocks: int,
+) -> dict[tuple[str, int, int], Form]:
+    """Other forms, where ``forms`` take fewer than so many block RAMs: memories made of logic move
+    to those that are left, first the ones that save most a block. None moves for less than a block
+    is worth to ``target``.
+    """
+    counts: dict[tuple[str, int, int], int] = {}
+    specs: dict[tuple[str, int, int], MemorySpec] = {}
+    for memory in memories:
+        counts[memory.key] = counts.get(memory.key, 0) + memory.count
+        specs[memory.key] = memory
+    found = dict(forms)
+    left = blocks - sum(counts[key] * found[key].blocks for key in counts)
+
+    def logic(form: Form) -> float:
+        return form.luts + target.bare * form.ffs
+
+    moves: list[tuple[float, tuple[str, int, int], Form]] = []
+    for key, memory in specs.items():
+        if found[key].name == "logic":
+            others = [form for form in _forms(memory, target) if form.name == "block"]
+            form = min(others, key=lambda form: (form.cells, logic(form)))
+            moves.append(((logic(found[key]) - logic(form)) / form.cells, key, form))
+    for gain, key, form in sorted(moves, key=lambda move: -move[0]):
+        need = counts[key] * form.blocks
+        if gain > target.block_luts and need <= left:
+            found[key] = form
+            left -= need
     return found
 
 
