@@ -545,7 +545,8 @@ def test_a_contract_in_place_of_a_model(capsys, tmp_path):
     [
         (
             ["--device", "nosuch"],
-            "argument --device: must be one of up5k, hx8k, 25k, 85k, xc7a35t, not 'nosuch'",
+            "argument --device: must be one of hx1k, hx4k, lp8k, up5k, hx8k, 12k, 25k, 45k, 85k, "
+            "xc7a35t, gw1n9, gw2a18, not 'nosuch'",
         ),
         (["--margin", "0.1"], "argument --margin: goes with --device"),
     ],

@@ -67,7 +67,7 @@ def add_solver(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--device",
         metavar="NAME",
-        help="up5k, hx8k, 25k, 85k, xc7a35t: the fastest that fits, by estimate",
+        help="up5k, hx8k, 25k, 85k, xc7a35t ...: the fastest that fits, by estimate",
     )
     group.add_argument(
         "--margin",
