@@ -548,12 +548,20 @@ class Results(wiring.Component):
         """Whether the next result may begin: those of a batch are there at once, but spread out."""
         if self.spec.samples == 1:
             return Const(1)
-        left = Signal(range(self.spec.interval), name="interval_left")
+        # In two digits, and the end in a register: one carry chain of all bits bounds the clock.
+        most = self.spec.interval - 1
+        waits = Signal(name="interval_waits")
+        low = Signal(6, name="interval_low")
+        high = Signal(range(max(2, (most >> 6) + 1)), name="interval_high")
         with m.If(begins):
-            m.d.sync += left.eq(self.spec.interval - 1)
-        with m.Elif(left != 0):
-            m.d.sync += left.eq(left - 1)
-        return left == 0
+            m.d.sync += [waits.eq(most > 0), low.eq(most & 63), high.eq(most >> 6)]
+        with m.Elif(waits):
+            m.d.sync += low.eq(low - 1)
+            with m.If(low == 0):
+                m.d.sync += high.eq(high - 1)
+            with m.If((high == 0) & (low == 1)):
+                m.d.sync += waits.eq(0)
+        return ~waits
 
 
 class RivalCore(wiring.Component):
