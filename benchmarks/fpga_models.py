@@ -113,7 +113,7 @@ WISHES: dict[str, tuple[str, int]] = {
     "up5k": ("784-96-10, v = 6", 800),
     "hx8k": ("mean of 2x2 pixels, conv 3x3 of 12 channels, max pool, 10", 2500),
     "25k": ("784-96-10, v = 2, c = 4", 200),
-    "xc7a35t": ("784-96-10, v = 4", 40000),
+    "xc7a35t": ("784-96-10, v = 4", 800),
 }
 
 

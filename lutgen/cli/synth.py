@@ -129,9 +129,8 @@ def where(args: argparse.Namespace) -> "tuple[Part, Board | None]":
     return device_part(args.device), None
 
 
-def make(args: argparse.Namespace, board: "Board | None") -> "tuple[Core, Area | None]":
+def make(args: argparse.Namespace, board: "Board | None") -> "tuple[Core, Area]":
     """The core, and what it is estimated to take."""
-    from lutgen.cost.area import core_area
     from lutgen.flows.fpga.onboard import link_area
     from lutgen.gateware.build import build as build_core
     from lutgen.model import load
