@@ -169,9 +169,7 @@ def make(args: argparse.Namespace, board: "Board | None") -> "tuple[Core, Area]"
             loadable=args.loadable,
             target=device,
         )
-    return core, solution.area.total if solution.area else core_area(
-        solution.spec, solution.target
-    ).total
+    return core, solution.area.total
 
 
 def check_netlist(args: argparse.Namespace, mapped: "Synthesised") -> "SimReport | None":
