@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lutgen.flows.fpga.synth import Placed, Synthesised
     from lutgen.flows.report import SimReport
     from lutgen.gateware.build import Core
+    from lutgen.model import Model
 
 __all__ = ["add", "read_report", "run", "show"]
 
@@ -77,8 +79,11 @@ def run(args: argparse.Namespace) -> int:
     )
     if folder.exists() and not folder.is_dir():
         raise LutgenError(f"{folder}: is no folder; name another with -o")
-    core, estimate = make(args, board)
     from lutgen.flows.fpga.synth import check_fit, synthesise
+    from lutgen.model import load
+
+    model = load(args.model)
+    core, estimate = make(args, model, board)
 
     mapped = synthesise(core, part, estimate, common.say)
     check_fit(mapped.mapped, part, "the core")
@@ -98,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         from lutgen.flows.fpga.synth import place_pins
 
         placed = place_pins(mapped, clock=args.clock, seeds=seeds, say=common.say)
-    netlist = check_netlist(args, mapped)
+    netlist = check_netlist(args, model, mapped)
     report = data(args, mapped, placed, onboard, netlist, time.monotonic() - start)
     write(folder, core, report, onboard)
     keep(report)
@@ -129,27 +134,21 @@ def where(args: argparse.Namespace) -> "tuple[Part, Board | None]":
     return device_part(args.device), None
 
 
-def make(args: argparse.Namespace, board: "Board | None") -> "tuple[Core, Area]":
+def make(args: argparse.Namespace, model: "Model", board: "Board | None") -> "tuple[Core, Area]":
     """The core, and what it is estimated to take."""
     from lutgen.flows.fpga.onboard import link_area
     from lutgen.gateware.build import build as build_core
-    from lutgen.model import load
+    from lutgen.model.plan import default_input_lanes
+    from lutgen.spec.network import PortSpec
     from lutgen.spec.target import target_of
 
-    model = load(args.model)
     folds, layers = common.fold_kwargs(args), common.layer_folds(args.layer)
-    if board is not None:
-        args.device = board.part.device.name
     reserve = None
     if board is not None:
-        from lutgen.model.plan import default_input_lanes
-
-        elements = 1
-        for size in model.shape:
-            elements *= size
-        lanes = args.input_lanes or default_input_lanes(elements, model.input.format)
-        bytes_ = lanes * ((model.input.format.bits + 7) // 8)
-        reserve = link_area((-(-elements // lanes), bytes_), board)
+        args.device = board.part.device.name
+        elements, element = math.prod(model.shape), model.input.format
+        lanes = args.input_lanes or default_input_lanes(elements, element)
+        reserve = link_area(PortSpec(elements, element, lanes), board)
     device = str(args.device)
     with common.as_errors():
         try:
@@ -172,7 +171,9 @@ def make(args: argparse.Namespace, board: "Board | None") -> "tuple[Core, Area]"
     return core, solution.area.total
 
 
-def check_netlist(args: argparse.Namespace, mapped: "Synthesised") -> "SimReport | None":
+def check_netlist(
+    args: argparse.Namespace, model: "Model", mapped: "Synthesised"
+) -> "SimReport | None":
     """The netlist in simulation, if its cells have models."""
     from lutgen.flows.fpga.netlist import SIMULATED, simulate_netlist
 
@@ -182,10 +183,9 @@ def check_netlist(args: argparse.Namespace, mapped: "Synthesised") -> "SimReport
         common.say(f"netlist: not simulated: there are no models of {mapped.part.family}'s RAMs")
         return None
     from lutgen.cli.cases import model_case
-    from lutgen.model import load
 
     common.say("simulating the netlist; its build takes a minute or two ...")
-    case = model_case(load(args.model), mapped.core, args.data, args.netlist_samples, 0)
+    case = model_case(model, mapped.core, args.data, args.netlist_samples, 0)
     return simulate_netlist(mapped, case.inputs, case.expected, load_words=case.load_words)
 
 

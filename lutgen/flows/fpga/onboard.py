@@ -13,6 +13,7 @@ from lutgen.flows.fpga.synth import SPARE, Placed, Say, Synthesised, place
 from lutgen.gateware.link import board_core
 from lutgen.numeric import ceil_div
 from lutgen.spec.link import default_buffer
+from lutgen.spec.network import PortSpec
 
 __all__ = ["BAUD", "OnBoard", "link_area", "place_board"]
 
@@ -70,9 +71,9 @@ class OnBoard:
         return 1 - self.clock / (self.placed.fmax["best"] * 1e6)
 
 
-def link_area(contract_input: tuple[int, int], board: Board) -> Area:
-    """What a link takes: ``contract_input`` is the beats of a sample and the bytes of a beat."""
-    buffer = default_buffer(contract_input[0] * contract_input[1])
+def link_area(source: PortSpec, board: Board) -> Area:
+    """What a link takes in front of a core with the input ``source``."""
+    buffer = default_buffer(source.beats * source.width // 8)
     rows = board.part.device.target.block_bits // 8
     # A block RAM of 18 kbit holds no more than 2,048 rows of bytes.
     blocks = ceil_div(buffer, min(rows, 2048)) + 1
@@ -106,7 +107,7 @@ def place_board(
         reach = found.placed.fmax["best"] * 1e6 * (1 - SPARE)
         if clock is not None or (not first and hz <= reach):
             return found
-        asked = reach if hz > reach else max(hz, reach)
+        asked = reach
         faster = board.pll(asked)
         better = board.clock if faster is None else faster.hz
         if first and hz <= reach and better < GAIN * hz and len(seeds) == 1:

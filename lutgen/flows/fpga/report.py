@@ -3,7 +3,7 @@
 import json
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,12 +171,3 @@ def unplaced(said: Sequence[str]) -> str | None:
         if "Unable to find a placement location" in line or "Unable to place" in line:
             return line.removeprefix("ERROR: ")
     return None
-
-
-def used_table(routes: Sequence[Route]) -> Mapping[str, tuple[int, int]]:
-    """What the first placement uses, by words."""
-    return {
-        RESOURCES[name]: pair
-        for name, pair in routes[0].used.items()
-        if name in RESOURCES and pair[0]
-    }
