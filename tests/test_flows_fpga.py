@@ -12,7 +12,7 @@ from lutgen.cli.main import main
 from lutgen.cost.area import Area, core_area, core_memories
 from lutgen.errors import LutgenError
 from lutgen.flows import cache, tools
-from lutgen.flows.fpga import boards, plan, report, steps
+from lutgen.flows.fpga import boards, plan, report, steps, synth
 from lutgen.flows.fpga.netlist import SIMULATED, simulate_netlist
 from lutgen.flows.fpga.onboard import place_board
 from lutgen.flows.fpga.parts import PARTS, device_part
@@ -78,6 +78,23 @@ def test_a_netlist_with_block_rams_is_equal_to_golden(model, device, loadable, v
     assert result.passed, result.describe()
     golden[3, 0] += 1
     assert not simulate_netlist(found, inputs, golden, load_words=words).passed
+
+
+def test_a_large_core_is_mapped_stage_by_stage(model, monkeypatch, verilator):
+    """Another way to as good a netlist, as one module in the end."""
+    part = device_part("25k")
+    core = core_of(model, part.family)
+    estimate = core_area(core.spec, part.device.target).total
+    whole = synthesise(core, part, estimate, quiet)
+    monkeypatch.setattr(synth, "LARGE", 0)
+    found = synthesise(core, part, estimate, quiet)
+    assert found.done.folder != whole.done.folder
+    assert found.mapped.luts == pytest.approx(whole.mapped.luts, rel=0.25)
+    assert len(re.findall(r"^module", found.netlist, re.MULTILINE)) == 1
+    inputs = sim.random_inputs(np.random.default_rng(1), model, 4)
+    golden = model.run(inputs.reshape(len(inputs), *model.shape))[model.nodes[-1].name]
+    result = simulate_netlist(found, inputs, golden.reshape(len(inputs), -1))
+    assert result.passed, result.describe()
 
 
 def test_placement_reports_area_and_frequency(small):

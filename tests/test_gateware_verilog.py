@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import subprocess
 import sys
 
@@ -44,6 +45,13 @@ def random_core(seed: int) -> tuple[Core, dict]:
         "load_words": core.load_image(model) if loadable else None,
         "prefix": f"core{seed}_",
     }
+
+
+def test_names_do_not_look_like_bits():
+    """What Amaranth calls an element of an array, yosys takes for a bit of it."""
+    core, _ = random_core(3)
+    assert re.search(r"\\\S+\.\d+ ", core.verilog)
+    assert not re.search(r"\\\S+\[\S* ", core.verilog)
 
 
 @pytest.mark.parametrize("batch", range(2))

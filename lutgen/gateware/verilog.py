@@ -7,6 +7,7 @@ simulator has no platform and takes Amaranth's memories.
 """
 
 import os
+import re
 import threading
 from collections.abc import Mapping
 
@@ -22,6 +23,8 @@ __all__ = ["Shared", "VerilogPlatform", "convert"]
 
 # yosys takes time quadratic in the statements of one initial block.
 BLOCK_ROWS = 32
+
+ESCAPED = re.compile(r"\\\S+\[\d+\]\S* ")  # an escaped identifier ends at a blank
 
 _ENVIRONMENT = threading.Lock()
 
@@ -158,4 +161,13 @@ def convert(component, name: str, forms: Mapping[tuple[str, int, int], Form] | N
                 del os.environ["AMARANTH_USE_YOSYS"]
             else:
                 os.environ["AMARANTH_USE_YOSYS"] = before
-    return "\n".join([text, *platform.modules])
+    return without_brackets("\n".join([text, *platform.modules]))
+
+
+def without_brackets(text: str) -> str:
+    r"""Verilog in which elements of an array are named ``\a.3`` and not ``\a[3]``.
+
+    Amaranth gives every element of an array a name beside the array's own. yosys' abc9 tells a wire
+    ``\a[3]`` from bit 3 of ``\a`` by nothing, and stumbles where both are there.
+    """
+    return ESCAPED.sub(lambda name: name[0].replace("[", ".").replace("]", ""), text)

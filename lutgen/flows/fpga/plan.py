@@ -1,6 +1,6 @@
 """The steps from Verilog to a bitstream."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,25 @@ def render(template: str, **fields: Any) -> str:
     return environment.get_template(template).render(**fields)
 
 
-def map_core(verilog: str, name: str, part: Part) -> Step:
-    """Synthesises the module ``name``: gives its statistics, and the netlist in two formats."""
-    script = render("synth.ys.j2", sources=["core.v"], inner="", command=part.synthesis, top=name)
+def map_core(verilog: str, name: str, part: Part, stages: Sequence[str] = ()) -> Step:
+    """Synthesises the module ``name``: gives its statistics, and the netlist in two formats.
+
+    Parameters
+    ----------
+    verilog, name : str
+    part : Part
+    stages : sequence of str
+        Modules inside that are mapped one by one, and joined then: yosys takes a core as a whole
+        up to some 50,000 lookup tables.
+    """
+    script = render(
+        "synth.ys.j2",
+        sources=["core.v"],
+        inner="",
+        command=part.synthesis,
+        top=name,
+        stages=stages,
+    )
     files = {"core.v": verilog, "synth.ys": script}
     return Step("synthesis", "yosys", ("-q", "synth.ys"), files, MAPPED)
 
@@ -58,7 +74,12 @@ def map_top(
         "mapped.il": core.folder / "mapped.il",
     }
     files["synth.ys"] = render(
-        "synth.ys.j2", sources=list(source), inner="box.v", command=part.synthesis, top=top
+        "synth.ys.j2",
+        sources=list(source),
+        inner="box.v",
+        command=part.synthesis,
+        top=top,
+        stages=(),
     )
     results = ("stat.json", "net.json")
     return Step("synthesis around the core", "yosys", ("-q", "synth.ys"), files, results)

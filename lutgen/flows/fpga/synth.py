@@ -19,6 +19,9 @@ __all__ = ["SPARE", "Placed", "Synthesised", "place", "synthesise"]
 # Of the greatest frequency, what a clock leaves to temperature, voltage and age.
 SPARE = 0.1
 
+# Lookup tables, estimated, from which on a core is mapped stage by stage.
+LARGE = 30_000
+
 Say = Callable[[str], None]
 
 
@@ -112,7 +115,9 @@ def synthesise(core: Core, part: Part, estimate: Area | None, say: Say) -> Synth
         If a tool is missing or fails.
     """
     say(f"synthesis for {part.device.part}: minutes for a large core ...")
-    done = play(plan.map_core(core.verilog, core.contract["name"], part), say)
+    large = estimate is not None and estimate.luts > LARGE
+    stages = [stage["name"] for stage in core.contract["stages"]] if large else []
+    done = play(plan.map_core(core.verilog, core.contract["name"], part, stages), say)
     mapped = count_cells(done.text("stat.json"), part.family)
     return Synthesised(core, part, done, mapped, estimate)
 
