@@ -4,22 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from lutgen import resources
 from lutgen.flows.fpga.parts import Part
 from lutgen.flows.fpga.steps import Done, Step
+from lutgen.resources import render
 
-__all__ = ["map_core", "map_top", "pack", "pins", "place", "render"]
+__all__ = ["map_core", "map_top", "pack", "pins", "place"]
 
 MAPPED = ("stat.json", "mapped.il", "mapped.v")
 TOP = "lutgen_pins"
-
-
-def render(template: str, **fields: Any) -> str:
-    loader = FileSystemLoader(resources.rtl_templates())
-    environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
-    return environment.get_template(template).render(**fields)
 
 
 def map_core(verilog: str, name: str, part: Part) -> Step:
