@@ -7,8 +7,9 @@
 Takes the networks of ``examples/models``, does what `lutgen synth` does with them, and simulates
 every netlist on 20 test images. The rival (benchmarks/rival) is a network of the same shape in
 8-bit integers on the part's multiplier blocks, placed by the same tools with the same seeds. Writes
-``benchmarks/results/fpga.json`` and ``docs/results/fpga.md`` after every row. MNIST comes from
-``../shared`` beside the repository.
+``benchmarks/results/fpga.json`` and from it ``docs/results/fpga.md`` with its pictures after every
+row. MNIST comes from ``../shared`` beside the repository; where it is absent, nothing is measured
+and the page is written anew.
 """
 
 import statistics
@@ -20,6 +21,7 @@ from pathlib import Path
 import fpga_models
 import numpy as np
 from _common import ROOT, Row, conditions, cpu, play
+from _fpga_pictures import draw, rate
 from rival.build import build
 from rival.quantise import quantise
 from rival.synth import place
@@ -163,6 +165,7 @@ def table(results: list[Row]) -> str:
     cores = [r for r in results if r["what"] == "core"]
     rivals = {r["device"]: r for r in results if r["what"] == "rival"}
     routed = [r for r in cores if r["stage_routed"]]
+    speeds, areas = draw(results, ROOT / "docs" / "results")
     lines = [
         "# Cores in FPGAs",
         "",
@@ -173,20 +176,21 @@ def table(results: list[Row]) -> str:
         "its ports, and no pins. *Error* is the estimate over what synthesis took. Accuracy is",
         "golden inference on the 10,000 test images.",
         "",
+        *speeds,
         "| part | accuracy % | goal | cycles an image | Fmax MHz | images/s | goal "
         "| times the rival | goal |",
         "| --- | ---: | --- | ---: | ---: | ---: | --- | ---: | --- |",
     ]
     for r in routed:
-        accuracy, rate, times = GOALS[r["device"]]
-        speed = 1e6 * r["fmax_mhz"]["median"] / r["interval"]
-        right = rate_of(rivals[r["device"]]) if r["device"] in rivals else None
+        accuracy, enough, times = GOALS[r["device"]]
+        speed = rate(r)
+        right = rate(rivals[r["device"]]) if r["device"] in rivals else None
         ratio = None if right is None else speed / right
         lines.append(
             f"| {r['part']} ({r['package']}{' ' + r['speed_grade'] if r['speed_grade'] else ''}) "
             f"| {100 * r['accuracy']:.2f} | {verdict(100 * r['accuracy'], accuracy, '{:.1f}')} "
             f"| {r['interval']:,} | {r['fmax_mhz']['median']:.1f} ({r['fmax_mhz']['best']:.1f}) "
-            f"| {speed:,.0f} | {verdict(speed, rate, '{:,.0f}')} "
+            f"| {speed:,.0f} | {verdict(speed, enough, '{:,.0f}')} "
             f"| {'' if ratio is None else f'{ratio:.2f}'} "
             f"| {'' if ratio is None else verdict(ratio, times, '{:g}')} |"
         )
@@ -195,6 +199,7 @@ def table(results: list[Row]) -> str:
         "What they take, the core alone, and what the solver had estimated. Netlists are simulated",
         "in the parts' own cells with random stalls: results that differ from golden.",
         "",
+        *areas,
         "| part | stage | LUTs | error % | flip-flops | error % | block RAMs | large RAMs "
         "| netlist: results | differ |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -220,7 +225,7 @@ def table(results: list[Row]) -> str:
         cells = ", ".join(f"{kind} {count:,}" for kind, count in r["cells"].items())
         lines.append(
             f"| {device} | {r['network']} | {100 * r['accuracy']:.2f} | {r['interval']:,} "
-            f"| {r['fmax_mhz']['median']:.1f} ({r['fmax_mhz']['best']:.1f}) | {rate_of(r):,.0f} "
+            f"| {r['fmax_mhz']['median']:.1f} ({r['fmax_mhz']['best']:.1f}) | {rate(r):,.0f} "
             f"| {cells} |"
         )
     small = next((r for r in cores if r["device"] == "xc7a35t"), None)
@@ -236,11 +241,6 @@ def table(results: list[Row]) -> str:
         ]
     tools = {tool for r in cores for tool in r["tools"]}
     return "\n".join(lines + conditions([f"{', '.join(sorted(tools))}; {cpu()}"]))
-
-
-def rate_of(row: Row) -> float:
-    """Images a second at the median frequency."""
-    return float(1e6 * row["fmax_mhz"]["median"] / row["interval"])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,17 @@
-"""Where the files that are not Python packages lie: in a checkout, or inside an installed wheel."""
+"""Files that are not Python packages, in a checkout or inside an installed wheel: where they lie,
+and what is made of the templates among them.
+"""
 
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lutgen.errors import LutgenError
 
-__all__ = ["folder", "rtl_templates", "sim"]
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["folder", "render", "rtl_templates", "sim"]
 
 
 def folder(name: str) -> Path:
@@ -31,3 +38,35 @@ def sim() -> Path:
 def rtl_templates() -> Path:
     """Memory wrappers and scripts for tools."""
     return folder("rtl_templates")
+
+
+def render(template: str, /, **values: Any) -> str:
+    """The text of a template (``*.j2``) of `rtl_templates` or `sim`, to its last newline.
+
+    Parameters
+    ----------
+    template : str
+        The file's name.
+    **values
+        What it asks for.
+
+    Raises
+    ------
+    jinja2.TemplateNotFound
+        If there is none of that name.
+    jinja2.UndefinedError
+        If a value that it asks for is missing.
+    """
+    return _templates().get_template(template).render(values)
+
+
+@cache
+def _templates() -> "Environment":
+    """Made once: it keeps the templates that it has read, and a core renders hundreds."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader([rtl_templates(), sim()]),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )

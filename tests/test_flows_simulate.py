@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import toy
 
-from lutgen import LutgenError, resources
+from lutgen import LutgenError
 from lutgen.flows import Job, cache, side_by_side, simbuild, simulate, simulate_batch, tools
 
 BUGS = {
@@ -310,10 +310,3 @@ def test_environment_is_clean(monkeypatch):
     assert not {"COCOTB_TEST_MODULES", "MAKEFLAGS", "PYTHONWARNINGS", "WAVES"} & set(
         tools.environment()
     )
-
-
-def test_resources():
-    assert (resources.sim() / "bench_core.py").is_file()
-    assert resources.rtl_templates().is_dir()
-    with pytest.raises(LutgenError, match=r"the folder 'nothing' is missing; install lutgen again"):
-        resources.folder("nothing")

@@ -6,8 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from lutgen import resources
 from lutgen.errors import LutgenError
 from lutgen.flows import tools
@@ -104,12 +102,9 @@ def _yosys(
 ) -> tuple[list[str], list[str]]:
     """Runs a script on ``verilog``; gives the files ``results`` (none if it failed), its lines."""
     path = find_yosys()
-    templates = Environment(
-        loader=FileSystemLoader(resources.rtl_templates()), undefined=StrictUndefined
-    )
     with tempfile.TemporaryDirectory(prefix="lutgen-check-") as folder:
         (Path(folder) / "core.v").write_text(verilog, encoding="utf-8")
-        script = templates.get_template(template).render(verilog="core.v", **fields)
+        script = resources.render(template, verilog="core.v", **fields)
         (Path(folder) / "script.ys").write_text(script, encoding="utf-8")
         # Relative names: the WebAssembly build sees its working folder and little else.
         done = subprocess.run(

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from lutgen import resources
 from lutgen.errors import LutgenError
 from lutgen.flows import cache, simbuild, tools
@@ -88,18 +86,14 @@ def build(
 
 def pins(top: str, cores: Sequence[tuple[str, Mapping[str, Any]]], waves: str | None = None) -> str:
     """The part of the program that knows the ports: C++ text."""
-    templates = Environment(
-        loader=FileSystemLoader(resources.sim()),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
     first = cores[0][1]
     inputs = {str(first[key]): 1 for key in ("clock", "reset")}
     for prefix, contract in cores:
         for port in contract["ports"]:
             if port["direction"] == "input" and port["name"] not in inputs:
                 inputs[prefix + port["name"]] = port["width"]
-    return templates.get_template("core.cpp.j2").render(
+    return resources.render(
+        "core.cpp.j2",
         top=top,
         waves=waves,
         clock=_member(first["clock"]),

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from amaranth.back import rtlil
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lutgen import resources
 from lutgen.errors import LutgenError
@@ -105,16 +104,13 @@ def prove(proof: Proof, *, depth: int = 2, keep: Path | None = None) -> Outcome:
 
 def _prove(proof: Proof, depth: int, folder: Path) -> Outcome:
     programs = find_sby()
-    templates = Environment(
-        loader=FileSystemLoader(resources.rtl_templates()), undefined=StrictUndefined
-    )
     start = time.monotonic()
     design = rtlil.convert(proof, name="top")
     assertions = design.count('parameter \\FLAVOR "assert"')
     if not assertions:
         raise LutgenError(f"{type(proof).__name__}: has no assertion, so nothing is proven")
-    script = templates.get_template("prove.sby.j2").render(
-        design="design.il", top="top", depth=depth, timeout=TIMEOUT
+    script = resources.render(
+        "prove.sby.j2", design="design.il", top="top", depth=depth, timeout=TIMEOUT
     )
     (folder / "design.il").write_text(design, encoding="utf-8")
     (folder / "proof.sby").write_text(script, encoding="utf-8")

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import ArrayLike, NDArray
 
 from lutgen import resources
@@ -66,12 +65,8 @@ def render(
     image = np.zeros(0, dtype="<u4") if load_words is None else np.asarray(load_words, dtype="<u4")
     blocks += _blocks("image", image.view(np.uint8).reshape(-1, 1, 4))
     cycles = contract["latency"] + contract["interval"]
-    templates = Environment(
-        loader=FileSystemLoader(resources.rtl_templates()),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    return templates.get_template("testbench.v.j2").render(
+    return resources.render(
+        "testbench.v.j2",
         top=contract["name"],
         bench=f"{contract['name']}_tb",
         core_file=core_file,

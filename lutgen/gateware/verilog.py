@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from amaranth.back import verilog
 from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Signal
 from amaranth.lib import wiring
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lutgen import resources
 from lutgen.spec.target import FORMS, Form
@@ -45,11 +44,6 @@ class VerilogPlatform:
         self._forms = forms or {}
         self.modules: list[str] = []
         self._shared: dict[object, str] = {}
-        self._templates = Environment(
-            loader=FileSystemLoader(resources.rtl_templates()),
-            undefined=StrictUndefined,
-            keep_trailing_newline=True,
-        )
 
     def shared(self, make, key) -> str:
         """The name of the module that is what ``make`` makes, written for the first of its
@@ -83,8 +77,7 @@ class VerilogPlatform:
                 for number, row in enumerate(store.rows)
             ]
             fields["blocks"] = [rows[i : i + BLOCK_ROWS] for i in range(0, len(rows), BLOCK_ROWS)]
-        template = self._templates.get_template(store.template)
-        self.modules.append(template.render(fields))
+        self.modules.append(resources.render(store.template, **fields))
         ports = {
             "i_clk": ClockSignal(store.domain),
             "i_en": store.en,

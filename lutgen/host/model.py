@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutgen.numeric import Format, Int64Array, requantise
-from lutgen.spec.engine import WORD, ChannelSpec, EngineSpec
+from lutgen.spec.channel import ChannelSpec
+from lutgen.spec.engine import WORD, EngineSpec
 from lutgen.spec.job import RESULTS
 
 __all__ = ["EngineModel", "Outcome"]

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from lutgen.numeric import Format, Grid, as_int, ceil_div, clog2
+from lutgen.spec.channel import ChannelSpec, least_beat
 from lutgen.spec.encoder import EncoderSpec
 from lutgen.spec.fifo import FifoSpec
 from lutgen.spec.linear import format_acc_format
@@ -26,7 +27,6 @@ PRESETS = {
     "lut-dla-3": {"subvec": 3, "lanes": 768, "rows": 512},
 }
 WORD = 4  # bytes of a bias, and of an accumulator in the results
-BEATS = (1, 2, 4, 8, 16, 32, 64, 128)  # bytes that a stream may be wide
 LEAST_PASS = 3  # cycles that a pass takes at least: a sum's way from the scratchpad and back
 FIFO_ROWS = 16  # rows of indices between encoders and matchers, at least
 
@@ -45,34 +45,6 @@ class ParameterError(ValueError):
     def __init__(self, field: str, text: str) -> None:
         super().__init__(text)
         self.field = field
-
-
-@dataclass(frozen=True)
-class ChannelSpec:
-    """One of the engine's streams, of whole bytes.
-
-    Parameters
-    ----------
-    beat : int
-        Bytes of a beat.
-    """
-
-    beat: int
-
-    def __post_init__(self) -> None:
-        if self.beat not in BEATS:
-            raise ValueError(
-                f"Bytes of a beat must be one of {', '.join(map(str, BEATS))}, not {self.beat}"
-            )
-
-    @property
-    def bits(self) -> int:
-        """Width of ``tdata``."""
-        return 8 * self.beat
-
-    def beats(self, size: int) -> int:
-        """Beats of ``size`` bytes that begin on a beat and end on one."""
-        return ceil_div(size, self.beat)
 
 
 @dataclass(frozen=True)
@@ -214,13 +186,13 @@ class EngineSpec:
             case "index_rows":
                 return self.rows * self.groups
             case "activation_beat":
-                return _least_beat(ceil_div(self.activation_row, self.encode_interval))
+                return least_beat(ceil_div(self.activation_row, self.encode_interval))
             case "centroid_beat":
                 return WORD
             case "table_beat":
-                return _least_beat(ceil_div(self.table_rows * self.table_row, self.rows))
+                return least_beat(ceil_div(self.table_rows * self.table_row, self.rows))
             case "result_beat":
-                return _least_beat(max(WORD, ceil_div(self.outputs * WORD, self.groups)))
+                return least_beat(max(WORD, ceil_div(self.outputs * WORD, self.groups)))
         assert field == "result_rows"
         return self.rows
 
@@ -510,11 +482,6 @@ class EngineSpec:
             if self.has_map
             else 0,
         }
-
-
-def _least_beat(size: int) -> int:
-    """The narrowest beat that holds so many bytes, or the widest that there is."""
-    return next((beat for beat in BEATS if beat >= size), BEATS[-1])
 
 
 def preset(name: str, **changes: object) -> EngineSpec:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lutgen.numeric import Int64Array, as_int, ceil_div
-from lutgen.spec.engine import WORD, ChannelSpec, EngineSpec
+from lutgen.spec.channel import ChannelSpec
+from lutgen.spec.engine import WORD, EngineSpec
 
 __all__ = ["CHANNELS", "INPUTS", "NOTHING", "RESULTS", "SIZES", "Bytes", "JobSpec"]
 

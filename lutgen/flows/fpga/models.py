@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lutgen.errors import LutgenError
 from lutgen.flows import tools
-from lutgen.flows.fpga.plan import render
+from lutgen.resources import render
 
 __all__ = ["cell_models"]
 

@@ -4,22 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from lutgen import resources
 from lutgen.flows.fpga.parts import Part
 from lutgen.flows.fpga.steps import Done, Step
+from lutgen.resources import render
 
-__all__ = ["map_core", "map_top", "pack", "pins", "place", "render"]
+__all__ = ["map_core", "map_top", "pack", "pins", "place"]
 
 MAPPED = ("stat.json", "mapped.il", "mapped.v")
 TOP = "lutgen_pins"
-
-
-def render(template: str, **fields: Any) -> str:
-    loader = FileSystemLoader(resources.rtl_templates())
-    environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
-    return environment.get_template(template).render(**fields)
 
 
 def map_core(verilog: str, name: str, part: Part, stages: Sequence[str] = ()) -> Step:
@@ -30,8 +22,8 @@ def map_core(verilog: str, name: str, part: Part, stages: Sequence[str] = ()) ->
     verilog, name : str
     part : Part
     stages : sequence of str
-        Modules inside that are mapped one by one, and joined then: yosys takes a core as a whole
-        up to some 50,000 lookup tables.
+        Modules inside that are mapped one by one, and joined then. That takes less time, and less
+        of the 4 GB that yosys has as WebAssembly; nothing is optimised across their borders.
     """
     script = render(
         "synth.ys.j2",
