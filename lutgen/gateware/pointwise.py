@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from lutgen.gateware.distance import element_shape
 from lutgen.gateware.fifo import Pushes
 from lutgen.gateware.matcher import Requantiser
-from lutgen.gateware.memory import LoadPort, Store
+from lutgen.gateware.memory import Store, TablePort
 from lutgen.gateware.stream import Regrouper
 from lutgen.gateware.tree import delay
 from lutgen.numeric import Format
@@ -87,7 +87,7 @@ class MapStage(wiring.Component):
     -------
     i : In(stream)
     o : Out(Pushes)
-    load_map : In(LoadPort)
+    load_map : In(TablePort)
         RAMs only; all lanes are written at once.
     """
 
@@ -100,7 +100,7 @@ class MapStage(wiring.Component):
             "o": Out(Pushes(beats(spec.result, lanes))),
         }
         if rows is None:
-            members["load_map"] = In(LoadPort(spec.depth, spec.output.bits))
+            members["load_map"] = In(TablePort(spec.depth, spec.output.bits))
         super().__init__(members)
 
     @property
