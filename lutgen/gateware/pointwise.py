@@ -88,7 +88,8 @@ class MapStage(wiring.Component):
     i : In(stream)
     o : Out(Pushes)
     load_map : In(TablePort)
-        RAMs only; all lanes are written at once.
+        RAMs only; all lanes are written at once. What is read back is right only if all of them
+        hold it.
     """
 
     def __init__(self, spec: MapSpec, lanes: int, rows: list[int] | None):
@@ -118,6 +119,7 @@ class MapStage(wiring.Component):
             self.o.reserve.eq(moves),
             self.o.valid.eq(delay(m, None, moves, spec.latency, name="moved")),
         ]
+        tables = []
         for lane in range(self.lanes):
             m.submodules[f"map_{lane}"] = table = Store(spec.depth, spec.output.bits, self._rows)
             m.d.comb += [
@@ -125,9 +127,25 @@ class MapStage(wiring.Component):
                 table.addr.eq(self.i.p[lane]),
                 self.o.p[lane].eq(table.data.as_signed() if spec.output.signed else table.data),
             ]
-            if self._rows is None:
-                connect(m, flipped(self.load_map), table.load)
+            tables.append(table)
+        if self._rows is None:
+            self._load(m, [table.load for table in tables])
         return m
+
+    def _load(self, m, loads):
+        """All are written and read at once; one that differs spoils what is read of the first."""
+        first, *others = loads
+        connect(m, flipped(self.load_map), first)
+        for load in others:
+            m.d.comb += [
+                load.borrow.eq(self.load_map.borrow),
+                load.en.eq(self.load_map.en),
+                load.addr.eq(self.load_map.addr),
+                load.data.eq(self.load_map.data),
+            ]
+        if others:
+            differs = Cat(load.back != first.back for load in others).any()
+            m.d.comb += self.load_map.back.eq(first.back ^ differs)
 
 
 class RegroupStage(wiring.Component):
