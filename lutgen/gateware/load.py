@@ -53,8 +53,8 @@ class Loader(wiring.Component):
         The memories hold a whole image, and no other has begun. While it is low their read ports
         are the loader's.
     error : Out(1)
-        ``last`` came early or late, or what was read back has another CRC; stays until reset. Words
-        after a missing ``last`` are swallowed up to the next.
+        ``last`` came early or late, or what was read back has another CRC, or copies of a memory
+        differ; stays until reset. Words after a missing ``last`` are swallowed up to the next.
     load_<name> : Out(TablePort)
         One for every memory.
     """
@@ -84,7 +84,7 @@ class Loader(wiring.Component):
         at_row = delay(m, None, row, 1, name="at_row", reset_less=True)
         at_word = delay(m, None, word, 1, name="at_word", reset_less=True)
         kept = self._write(m, moves, word, row_ends, at_memory, at_row)
-        comes, crc = self._read(m, reading, reads, at_memory, at_word)
+        comes, crc, differs = self._read(m, reading, reads, at_memory, at_word)
         last, right = self.i.p.last, Signal(name="right")
         m.d.comb += [
             ends.eq(memory == len(self.rams)),
@@ -94,7 +94,7 @@ class Loader(wiring.Component):
             reads.eq(reading & ~ends),
             done.eq(reading & ends & ~comes),
             clear.eq((moves & (ends | last)) | done),
-            right.eq(crc == kept),
+            right.eq((crc == kept) & ~differs),
         ]
         with m.If(moves):
             m.d.sync += [
@@ -155,28 +155,35 @@ class Loader(wiring.Component):
         return gathered[:LOAD_WORD_BITS]
 
     def _read(self, m, reading, reads, at_memory, at_word):
-        """The CRC of what stands in the memories; gives also whether some of it is on its way.
+        """Whether more comes of what stands in the memories, the CRC of what has come, and whether
+        copies differed.
 
         All memories read at once. One flag for each of their words lets it through; they are set
         a cycle ahead, so that no decoder lies behind the memories.
         """
-        parts = []
+        flags = [reads]
+        for number in range(READ_LATENCY - 1):
+            flags.append(delay(m, None, flags[-1], 1, name=f"read_{number}"))
+        parts, differing = [], []
         for number, (name, _, width) in enumerate(self.rams):
-            back = getattr(self, f"load_{name}").back
+            port = getattr(self, f"load_{name}")
             for k in range(words_of(width)):
                 here = (at_memory == number) & (at_word == k)
                 chosen = delay(m, None, here, 1, name=f"chosen_{number}_{k}", reset_less=True)
-                part = back.word_select(k, LOAD_WORD_BITS)[:LOAD_WORD_BITS]
+                part = port.back.word_select(k, LOAD_WORD_BITS)[:LOAD_WORD_BITS]
                 parts.append(part & chosen.replicate(len(part)))
+                differing.append(port.differs & chosen & flags[2])
         while len(parts) > 1:  # a balanced tree
             parts = [reduce(or_, parts[i : i + 4]) for i in range(0, len(parts), 4)]
         word = Signal(LOAD_WORD_BITS, name="read_word", reset_less=True)
         m.d.sync += word.eq(parts[0])
-        flags = [reads]
-        for number in range(READ_LATENCY - 1):
-            flags.append(delay(m, None, flags[-1], 1, name=f"read_{number}"))
+        differs = Signal(name="copies_differ")
+        with m.If(~reading):
+            m.d.sync += differs.eq(0)
+        with m.Elif(Cat(differing).any()):
+            m.d.sync += differs.eq(1)
         crc = catalog.CRC32_ISO_HDLC(LOAD_WORD_BITS).create()
         # Its own ``start`` would cost a multiplexer before every bit.
         m.submodules.crc = ResetInserter(~reading)(crc)
         m.d.comb += [crc.data.eq(word), crc.valid.eq(flags[-1])]
-        return Cat(flags).any(), crc.crc
+        return Cat(flags).any(), crc.crc, differs

@@ -44,6 +44,8 @@ class TablePort(wiring.Signature):
     addr, data : Out
     back : In
         The row that was read in the cycle before.
+    differs : In(1)
+        The row has copies, and they are not the same.
     """
 
     def __init__(self, depth: int, width: int):
@@ -56,6 +58,7 @@ class TablePort(wiring.Signature):
                 "addr": Out(position_bits(depth)),
                 "data": Out(width),
                 "back": In(width),
+                "differs": In(1),
             }
         )
 

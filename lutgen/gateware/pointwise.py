@@ -88,8 +88,7 @@ class MapStage(wiring.Component):
     i : In(stream)
     o : Out(Pushes)
     load_map : In(TablePort)
-        RAMs only; all lanes are written at once. What is read back is right only if all of them
-        hold it.
+        RAMs only; all lanes are written at once, and read back at once.
     """
 
     def __init__(self, spec: MapSpec, lanes: int, rows: list[int] | None):
@@ -133,7 +132,7 @@ class MapStage(wiring.Component):
         return m
 
     def _load(self, m, loads):
-        """All are written and read at once; one that differs spoils what is read of the first."""
+        """All are written and read at once; what is read is the first's."""
         first, *others = loads
         connect(m, flipped(self.load_map), first)
         for load in others:
@@ -143,9 +142,8 @@ class MapStage(wiring.Component):
                 load.addr.eq(self.load_map.addr),
                 load.data.eq(self.load_map.data),
             ]
-        if others:
-            differs = Cat(load.back != first.back for load in others).any()
-            m.d.comb += self.load_map.back.eq(first.back ^ differs)
+        differs = Cat(load.back != first.back for load in others).any()
+        m.d.comb += self.load_map.differs.eq(differs)
 
 
 class RegroupStage(wiring.Component):
