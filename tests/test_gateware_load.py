@@ -8,7 +8,7 @@ import pytest
 import simulation as sim
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
 from lutgen import LutgenError, build
 from lutgen.flows import Job, side_by_side, simulate_batch
@@ -31,8 +31,8 @@ class Cells(wiring.Component):
 
     def __init__(self):
         self.loader = Loader(RAMS)
-        members = {name: member for name, member in self.loader.signature.members.items()}
-        members = {k: v for k, v in members.items() if not k.startswith("load_")}
+        members = self.loader.signature.members.items()
+        members = {name: member for name, member in members if not name.startswith("load_")}
         super().__init__(
             members | {"number": In(3, init=7), "at": In(3), "flip": In(70), "row": In(3)}
         )

@@ -216,7 +216,8 @@ def test_new_tables_between_samples(seed):
                 state["tables"] = turn % 2
             # To the cycle: all that was written is read back.
             for _ in range(read_back_cycles(core.rams)):
-                assert not ctx.get(core.loaded) and not ctx.get(core.l_axis_tready)
+                assert not ctx.get(core.loaded)
+                assert not ctx.get(core.l_axis_tready)
                 await ctx.tick()
             assert ctx.get(core.loaded)
             for _ in range(int(rng.integers(1, 3 * core.spec.timing.latency + 10))):

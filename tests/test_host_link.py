@@ -256,8 +256,8 @@ def test_another_image():
 
     model.handle = patched(model.handle, model)
     fails(
-        f"port: the core holds an image with the check word 00000008, not {image[-1]:08x}; reset the "
-        "board and load it again",
+        f"port: the core holds an image with the check word 00000008, not {image[-1]:08x}; "
+        "reset the board and load it again",
         model,
         contract,
         other,
