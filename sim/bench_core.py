@@ -112,7 +112,11 @@ class CoreBench:
             self._progress += 1  # images are long: no result for thousands of cycles is no fault
         if not left:
             self.report.fail(f"{step}: the core does not take its load image")
-        await ClockCycles(self._clock, 20)
+        left = self.contract["load"].get("read_back", 0) + 20
+        while left > 0:
+            await ClockCycles(self._clock, min(left, 500))
+            left -= 500
+            self._progress += 1
 
     async def step(self, plan: dict[str, Any]) -> None:
         """One pass over the vectors, as an entry of the plan's ``passes`` says."""
@@ -205,7 +209,13 @@ class CoreBench:
         assert self.loader is not None
         words = [int(word) for word in self.arrays["load"]]
         self.expect_flag("before a load image", "s_axis_tready", 0)
-        for name, image in (("short", words[:-1]), ("long", [*words, 0, 0, 0])):
+        images = [("short", words[:-1]), ("long", [*words, 0, 0, 0])]
+        if self.contract["load"].get("check"):
+            bent = list(words)
+            bent[len(words) // 2] ^= 1
+            self.expect_flag("before a bent load image", "load_error", 0)
+            images.insert(0, ("bent", bent))
+        for name, image in images:
             if image:
                 await self._send_image(f"{name} load image", image)
                 self.expect_flag(f"{name} load image", "load_error", 1)

@@ -178,7 +178,7 @@ def contract(*, beats=5, lanes=2, words=0, name="core", model="net"):
             "beats": 1,
             "lane_bits": 32,
         },
-        "load": {"port": "l_axis", "words": words} if words else None,
+        "load": {"port": "l_axis", "words": words, "read_back": words + 3} if words else None,
         "latency": 10,
         "interval": 5,
         "tools": {"lutgen": "0"},

@@ -8,6 +8,7 @@ import simulation as sim
 
 from lutgen import LutgenError
 from lutgen.gateware.build import Core, build, build_loadable
+from lutgen.gateware.load import read_back_cycles
 from lutgen.gateware.network import NetworkCore
 from lutgen.model.plan import Fold, plan
 from lutgen.numeric import Grid
@@ -213,6 +214,11 @@ def test_new_tables_between_samples(seed):
             beats = [(word, k == count) for k, word in enumerate(image)]
             async for _ in send(ctx, "l_axis", beats):
                 state["tables"] = turn % 2
+            # To the cycle: all that was written is read back.
+            for _ in range(read_back_cycles(core.rams)):
+                assert not ctx.get(core.loaded)
+                assert not ctx.get(core.l_axis_tready)
+                await ctx.tick()
             assert ctx.get(core.loaded)
             for _ in range(int(rng.integers(1, 3 * core.spec.timing.latency + 10))):
                 await ctx.tick()

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lutgen.errors import LutgenError
+from lutgen.gateware.image import checked
 from lutgen.host.link import Board
 from lutgen.host.link_job import pack, unpack
 from lutgen.spec.link import link_spec
@@ -45,7 +46,7 @@ def test_a_good_line():
 def test_a_bad_line(seed, rate, loadable):
     """Every result is right, or there is an error that says what is missing."""
     rng = np.random.default_rng(seed)
-    words = int(rng.integers(1, 100)) if loadable else 0
+    words = int(rng.integers(2, 100)) if loadable else 0
     contract = boards.contract(beats=int(rng.integers(1, 40)), words=words)
     spec = link(contract, buffer=int(2 ** rng.integers(7, 11)))
     model = boards.ModelBoard(spec, rng, rate)
@@ -54,7 +55,7 @@ def test_a_bad_line(seed, rate, loadable):
     try:
         with board_of(model, contract) as board:
             if loadable:
-                board.load(rng.integers(0, 2**32, words).astype(np.uint32))
+                board.load(checked(rng.integers(0, 2**32, words - 1).astype(np.uint32)))
             got = board.run(x)
     except LutgenError as error:
         said = str(error)
@@ -203,7 +204,7 @@ def test_frame_error():
 
 
 def test_load():
-    words = np.arange(300, dtype=np.uint32) * 0x01010101
+    words = checked(np.arange(299, dtype=np.uint32) * 0x01010101)
     model, contract = fresh(words=300)
     with board_of(model, contract) as board:
         board.load(words)
@@ -212,32 +213,51 @@ def test_load():
         assert (board.run(x) == want).all()
         assert board.counters()["samples"] == 9
         model.image = b""
-        board.load(words[::-1].copy())  # another image, in the same session
+        board.load(checked(words[:0:-1]))  # another image, in the same session
         assert (board.run(x) == want).all()
         with pytest.raises(ValueError, match=r"^Load image must have 300 words, not 2$"):
             board.load(words[:2])
+        with pytest.raises(ValueError, match=r"^Load image must end with the CRC-32 of the words"):
+            board.load(words[::-1].copy())
         with pytest.raises(ValueError, match=r"^Samples must have 10 bytes each, not"):
             board.run(np.zeros((3, 9), dtype=np.uint8))
 
 
-def test_load_error():
-    model, contract = fresh(words=30)
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        (
+            {"read_back": 33},
+            "the tables did not read back: the core's memories hold something else than the load "
+            "image; run again, and if it stays so, with a slower clock or another board",
+        ),
+        ({}, "the core refuses its load image: load error"),
+    ],
+)
+def test_load_error(field, text):
+    """Of a core that reads its tables back, and of an older one."""
+    contract = boards.contract(words=30)
+    contract["load"] = {"port": "l_axis", "words": 30, **field}
+    model = boards.ModelBoard(link(contract), np.random.default_rng(1))
 
     def refused(board):
         model.flags.add(Flags.LOAD_ERROR)
-        board.load(np.arange(30, dtype=np.uint32))
+        board.load(checked(np.arange(29, dtype=np.uint32)))
 
-    fails("port: the core refuses its load image: load error", model, contract, refused)
+    fails(f"port: {text}", model, contract, refused)
 
+
+def test_another_image():
+    image = checked(np.arange(29, dtype=np.uint32))
     model, contract = fresh(words=30)
 
     def other(board):
-        board.load(np.full(30, 7, dtype=np.uint32))
+        board.load(image)
 
     model.handle = patched(model.handle, model)
     fails(
-        "port: the core holds an image with the check word 00000008, not 00000007; reset the "
-        "board and load it again",
+        f"port: the core holds an image with the check word 00000008, not {image[-1]:08x}; "
+        "reset the board and load it again",
         model,
         contract,
         other,

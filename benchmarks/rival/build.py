@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import lutgen
 from lutgen.gateware.image import as_words, checked
-from lutgen.gateware.load import LOAD_WORD_BITS
+from lutgen.gateware.load import LOAD_WORD_BITS, read_back_cycles
 from lutgen.gateware.verilog import convert
 from lutgen.numeric import ceil_div
 from lutgen.spec.target import Form
@@ -120,6 +120,7 @@ def _contract(spec: CoreSpec, core: RivalCore, name: str, network: Network) -> d
             "words": 1 + sum(s["rows"] * s["words_per_row"] for s in segments),
             "segments": segments,
             "check": "crc32",
+            "read_back": read_back_cycles(core.rams),
         }
     stages = [
         {

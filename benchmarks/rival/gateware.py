@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from lutgen.gateware.load import LOAD_WORD_BITS, Loader
-from lutgen.gateware.memory import Buffer, LoadPort, Store
+from lutgen.gateware.memory import Buffer, Store
 from lutgen.gateware.network import axis_sink, axis_source
 from lutgen.gateware.tree import delay, position_bits, registered_tree
 from lutgen.numeric import clog2
@@ -650,7 +650,7 @@ class RivalCore(wiring.Component):
         weights = Signal(spec.weight_bits, name="weights_row", reset_less=True)
         m.d.comb += [
             self._weights.en.eq(1),
-            self._weights.addr.eq(self._weight_row(m, program.weight)),
+            self._weights.addr.eq(program.weight),
             sums.weights.eq(weights),
             sums.first.eq(delay(m, Const(1), program.first, FETCH, name="row_first")),
             sums.last.eq(
@@ -699,21 +699,5 @@ class RivalCore(wiring.Component):
             is_open.eq(loader.loaded & ~loader.wanted),
             busy.eq(is_open | inputs.within | ~inputs.empty | ~results.idle),
         ]
-        m.d.comb += [
-            self._weights.load.en.eq(self._write.en),
-            self._weights.load.addr.eq(self._weights.addr),
-            self._weights.load.data.eq(self._write.data),
-        ]
-        m.d.sync += [
-            self._write.en.eq(loader.load_weight.en),
-            self._write.addr.eq(loader.load_weight.addr),
-            self._write.data.eq(loader.load_weight.data),
-        ]
+        connect(m, loader.load_weight, self._weights.load)
         connect(m, loader.load_bias, self._biases.load)
-
-    def _weight_row(self, m, row):
-        """The one address of a memory of a single port."""
-        if not self.rams:
-            return row
-        self._write = LoadPort(self.spec.cycles, self.spec.weight_bits).create(path=("write",))
-        return Mux(self._write.en, self._write.addr, row)

@@ -85,9 +85,14 @@ class Play:
 
     @property
     def load_bytes(self) -> bytes:
-        """All beats of ``l_axis``: the load image and three words of 0."""
-        words = self._vectors.get("load", np.zeros(0, dtype=np.uint32))
-        return bytes(words.astype("<u4").tobytes()) + bytes(12)
+        """All beats of ``l_axis``: the load image, three words of 0, and the image with one bit
+        that is wrong.
+        """
+        words = self._vectors.get("load", np.zeros(0, dtype=np.uint32)).astype("<u4")
+        bent = words.copy()
+        if len(bent):
+            bent[len(bent) // 2] ^= np.uint32(1)
+        return bytes(words.tobytes()) + bytes(12) + bytes(bent.tobytes())
 
     # The script.
 
@@ -119,14 +124,28 @@ class Play:
 
         self._add(f"flag {FLAGS.index(name)}", judge)
 
-    def _image(self, step: str, words: int) -> None:
+    def _image(self, step: str, words: int, first: int = 0) -> None:
         def judge(lines: list[list[str]]) -> None:
             if lines:
                 self.report.fail(f"{step}: the core does not take its load image")
 
-        self._add(f"load 0 {words}")
+        self._add(f"load {first} {words}")
         self._add(f"image {int(8 * words / (1 - self._gaps)) + 100}", judge)
-        self._add("run 20")
+
+    @property
+    def _read_back(self) -> int:
+        """Cycles from a load image's last word to its verdict; 0 if the contract says none."""
+        return int(self._contract["load"].get("read_back", 0))
+
+    def _verdict(self, step: str, name: str) -> None:
+        """The verdict on the image that has just gone in: at its time to the cycle."""
+        if self._read_back:
+            self._add(f"run {self._read_back - 1}")
+            self._flag(f"{step}, a cycle early", name, 0)
+            self._add("run 1")
+        else:
+            self._add("run 20")
+        self._flag(step, name, 1)
 
     def _load(self, step: str) -> bool:
         """Fills the memories of a loadable core; False if there is nothing to fill them with."""
@@ -137,7 +156,7 @@ class Play:
             self._add("run 1", lambda _: self.report.fail(text))
             return False
         self._image(step, len(self._vectors["load"]))
-        self._flag(f"{step}: after the load image", "loaded", 1)
+        self._verdict(f"{step}: after the load image", "loaded")
         return True
 
     def _send(self, frame: int) -> None:
@@ -228,9 +247,14 @@ class Play:
     def _load_faults(self) -> None:
         self._flag("before a load image", "s_axis_tready", 0)
         words = len(self._vectors["load"])
+        if self._contract["load"].get("check"):
+            self._image("bent load image", words, words + 3)
+            self._verdict("bent load image", "load_error")
+            self._flag("bent load image", "loaded", 0)
         for name, length in (("short", words - 1), ("long", words + 3)):
             if length:
                 self._image(f"{name} load image", length)
+                self._add("run 20")
                 self._flag(f"{name} load image", "load_error", 1)
                 self._flag(f"{name} load image", "loaded", 0)
 

@@ -65,6 +65,7 @@ def render(
     image = np.zeros(0, dtype="<u4") if load_words is None else np.asarray(load_words, dtype="<u4")
     blocks += _blocks("image", image.view(np.uint8).reshape(-1, 1, 4))
     cycles = contract["latency"] + contract["interval"]
+    still = (contract["load"] or {}).get("read_back", 0)  # of a core that reads its tables back
     return resources.render(
         "testbench.v.j2",
         top=contract["name"],
@@ -77,7 +78,7 @@ def render(
         clock=contract["clock"],
         reset=contract["reset"],
         words=len(image),
-        limit=4000 + 8 * cycles,
+        limit=4000 + 8 * cycles + still,
         drain=min(cycles, 500) + 16,
         lfsr=int(rng.integers(1, 1 << 32)),
         blocks=blocks,

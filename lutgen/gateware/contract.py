@@ -7,7 +7,7 @@ from typing import Any
 import amaranth
 
 import lutgen
-from lutgen.gateware.load import LOAD_WORD_BITS
+from lutgen.gateware.load import LOAD_WORD_BITS, read_back_cycles
 from lutgen.gateware.network import NetworkCore
 from lutgen.model import Model, digest
 from lutgen.model.check import stage_fold
@@ -201,4 +201,5 @@ def _load(core: NetworkCore) -> dict[str, Any] | None:
         "words": words,
         "segments": segments,
         "check": "crc32",
+        "read_back": read_back_cycles(core.rams),
     }

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from lutgen.gateware.distance import DistanceUnit, element_shape
-from lutgen.gateware.memory import Buffer, LoadPort, Store
+from lutgen.gateware.memory import Buffer, LoadPort, Store, TablePort
 from lutgen.gateware.tree import delay, position_bits, registered_tree
 from lutgen.numeric import clog2
 from lutgen.spec.encoder import EncoderSpec
@@ -72,8 +72,8 @@ class CentroidEncoder(wiring.Component):
     block_first : In(1)
     o : Out
         The index.
-    load : In(LoadPort)
-        RAM only.
+    load : In(TablePort)
+        RAM only; with ``both`` a `LoadPort`.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class CentroidEncoder(wiring.Component):
             "o": Out(spec.index_bits),
         }
         if rows is None:
-            members["load"] = In(LoadPort(depth, spec.row_bits))
+            members["load"] = In((LoadPort if both else TablePort)(depth, spec.row_bits))
         super().__init__(members)
 
     @property

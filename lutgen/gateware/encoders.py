@@ -36,7 +36,7 @@ class Encoders(wiring.Component):
         A group's indices are there, ``spec.encoder.latency`` cycles after its last step.
     o : Out
         The indices.
-    load_codebook_0.. : In(LoadPort)
+    load_codebook_0.. : In(TablePort)
         RAMs only.
     """
 

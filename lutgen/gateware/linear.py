@@ -79,7 +79,7 @@ class LookupStage(wiring.Component):
         ``i_lanes`` elements.
     o : Out(Pushes)
         ``spec.lanes`` results.
-    load_codebook_0.., load_table_0.., load_bias : In(LoadPort)
+    load_codebook_0.., load_table_0.., load_bias : In(TablePort)
         RAMs only; `rams` gives their order.
     """
 

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from lutgen.gateware.distance import element_shape
 from lutgen.gateware.index_buffer import lookup_layout
-from lutgen.gateware.memory import LoadPort, Store
+from lutgen.gateware.memory import Store, TablePort
 from lutgen.gateware.tree import delay, pack_rows, position_bits, registered_tree
 from lutgen.spec.linear import LinearSpec
 from lutgen.spec.matcher import BankSpec, RequantiserSpec, TreeSpec
@@ -31,7 +31,7 @@ class LutBank(wiring.Component):
     addr : In
     o : Out
         ``lanes`` signed values.
-    load : In(LoadPort)
+    load : In(TablePort)
         RAM only.
     """
 
@@ -44,7 +44,7 @@ class LutBank(wiring.Component):
             "o": Out(data.ArrayLayout(signed(spec.value.bits), spec.lanes)),
         }
         if rows is None:
-            members["load"] = In(LoadPort(spec.depth, spec.row_bits))
+            members["load"] = In(TablePort(spec.depth, spec.row_bits))
         super().__init__(members)
 
     def elaborate(self, platform):
@@ -181,7 +181,7 @@ class Matcher(wiring.Component):
     o_valid : Out(1)
         A beat of results, `LinearSpec.matcher_latency` cycles after its last lookup.
     o : Out
-    load_table_0.., load_bias : In(LoadPort)
+    load_table_0.., load_bias : In(TablePort)
         RAMs only.
     """
 

@@ -1,17 +1,17 @@
 """A table in memory: one read port, contents fixed or written by the loader."""
 
-from amaranth.hdl import Const, Module, Signal, unsigned
+from amaranth.hdl import Const, Module, Mux, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from lutgen.gateware.tree import position_bits
 
-__all__ = ["Buffer", "LoadPort", "Store"]
+__all__ = ["Buffer", "LoadPort", "Store", "TablePort"]
 
 
 class LoadPort(wiring.Signature):
-    """The loader's side of a memory: a row is written in every cycle with ``en`` high.
+    """The writing side of a memory: a row is written in every cycle with ``en`` high.
 
     Parameters
     ----------
@@ -23,6 +23,44 @@ class LoadPort(wiring.Signature):
         self.depth = depth
         self.width = width
         super().__init__({"en": Out(1), "addr": Out(position_bits(depth)), "data": Out(width)})
+
+
+class TablePort(wiring.Signature):
+    """The loader's side of a table: it writes rows, and reads them back through the table's one
+    read port.
+
+    Parameters
+    ----------
+    depth, width : int
+        Rows, and bits of a row.
+
+    Members
+    -------
+    borrow : Out(1)
+        The read port is the loader's: it reads the row ``addr`` in every cycle without ``en``.
+        Must be high in all cycles with ``en`` high.
+    en : Out(1)
+        Row ``addr`` is written.
+    addr, data : Out
+    back : In
+        The row that was read in the cycle before.
+    differs : In(1)
+        The row has copies, and they are not the same.
+    """
+
+    def __init__(self, depth: int, width: int):
+        self.depth = depth
+        self.width = width
+        super().__init__(
+            {
+                "borrow": Out(1),
+                "en": Out(1),
+                "addr": Out(position_bits(depth)),
+                "data": Out(width),
+                "back": In(width),
+                "differs": In(1),
+            }
+        )
 
 
 class Store(wiring.Component):
@@ -43,7 +81,7 @@ class Store(wiring.Component):
     en : In(1)
     addr : In
     data : Out
-    load : In(LoadPort)
+    load : In(TablePort)
         RAM only.
 
     Attributes
@@ -66,11 +104,13 @@ class Store(wiring.Component):
         self.rows = rows
         members = {"en": In(1), "addr": In(position_bits(depth)), "data": Out(width)}
         if rows is None:
-            members["load"] = In(LoadPort(depth, width))
+            members["load"] = In((LoadPort if self.both else TablePort)(depth, width))
         super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
+        if self.rows is None and not self.both:
+            m.d.comb += self.load.back.eq(self.data)
         if self.depth == 1:
             if self.rows is not None:
                 m.d.comb += self.data.eq(Const(self.rows[0], self.width))
@@ -96,14 +136,17 @@ class Store(wiring.Component):
                 write.data.eq(self.load.data),
             ]
             if not self.both:
-                m.d.comb += read.en.eq(self.en & ~self.load.en)
+                m.d.comb += [
+                    read.en.eq((self.en | self.load.borrow) & ~self.load.en),
+                    read.addr.eq(Mux(self.load.borrow, self.load.addr, self.addr)),
+                ]
         return m
 
 
 class Buffer(Store):
     """A RAM that is written and read in the same cycle, but never in the same row.
 
-    Parameters and members are those of a `Store` without contents; ``load`` is the writing side.
+    Parameters and members are those of a `Store` without contents; ``load`` is a `LoadPort`.
 
     Parameters
     ----------

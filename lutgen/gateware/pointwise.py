@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from lutgen.gateware.distance import element_shape
 from lutgen.gateware.fifo import Pushes
 from lutgen.gateware.matcher import Requantiser
-from lutgen.gateware.memory import LoadPort, Store
+from lutgen.gateware.memory import Store, TablePort
 from lutgen.gateware.stream import Regrouper
 from lutgen.gateware.tree import delay
 from lutgen.numeric import Format
@@ -87,8 +87,8 @@ class MapStage(wiring.Component):
     -------
     i : In(stream)
     o : Out(Pushes)
-    load_map : In(LoadPort)
-        RAMs only; all lanes are written at once.
+    load_map : In(TablePort)
+        RAMs only; all lanes are written at once, and read back at once.
     """
 
     def __init__(self, spec: MapSpec, lanes: int, rows: list[int] | None):
@@ -100,7 +100,7 @@ class MapStage(wiring.Component):
             "o": Out(Pushes(beats(spec.result, lanes))),
         }
         if rows is None:
-            members["load_map"] = In(LoadPort(spec.depth, spec.output.bits))
+            members["load_map"] = In(TablePort(spec.depth, spec.output.bits))
         super().__init__(members)
 
     @property
@@ -118,6 +118,7 @@ class MapStage(wiring.Component):
             self.o.reserve.eq(moves),
             self.o.valid.eq(delay(m, None, moves, spec.latency, name="moved")),
         ]
+        tables = []
         for lane in range(self.lanes):
             m.submodules[f"map_{lane}"] = table = Store(spec.depth, spec.output.bits, self._rows)
             m.d.comb += [
@@ -125,9 +126,24 @@ class MapStage(wiring.Component):
                 table.addr.eq(self.i.p[lane]),
                 self.o.p[lane].eq(table.data.as_signed() if spec.output.signed else table.data),
             ]
-            if self._rows is None:
-                connect(m, flipped(self.load_map), table.load)
+            tables.append(table)
+        if self._rows is None:
+            self._load(m, [table.load for table in tables])
         return m
+
+    def _load(self, m, loads):
+        """All are written and read at once; what is read is the first's."""
+        first, *others = loads
+        connect(m, flipped(self.load_map), first)
+        for load in others:
+            m.d.comb += [
+                load.borrow.eq(self.load_map.borrow),
+                load.en.eq(self.load_map.en),
+                load.addr.eq(self.load_map.addr),
+                load.data.eq(self.load_map.data),
+            ]
+        differs = Cat(load.back != first.back for load in others).any()
+        m.d.comb += self.load_map.differs.eq(differs)
 
 
 class RegroupStage(wiring.Component):

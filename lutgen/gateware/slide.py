@@ -33,7 +33,7 @@ class EncodeStage(wiring.Component):
     i : In(stream)
     o : Out(Pushes)
         ``fan_in`` indices.
-    load_codebook_0.. : In(LoadPort)
+    load_codebook_0.. : In(TablePort)
         RAMs only.
     """
 

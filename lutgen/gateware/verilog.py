@@ -90,6 +90,8 @@ class VerilogPlatform:
                 "i_load_addr": store.load.addr,
                 "i_load_data": store.load.data,
             }
+        if kind == "ram":
+            ports["i_borrow"] = store.load.borrow
         if fields["two_clocks"]:
             ports["i_load_clk"] = ClockSignal(store.load_domain)
         return Instance(name, **ports)

@@ -8,6 +8,7 @@ what is missing, but never a wrong result.
 
 import struct
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -316,13 +317,15 @@ class Board:
         Raises
         ------
         ValueError
-            If the core takes no image, or none of this length.
+            If the core takes no image, or none of this length, or if its check word is wrong.
         LutgenError
-            If the board does not take it.
+            If the board does not take it, or holds something else afterwards.
         """
         if len(words) != self.info.load_words or not len(words):
             raise ValueError(f"Load image must have {self.info.load_words} words, not {len(words)}")
         image = words.astype("<u4").tobytes()
+        if zlib.crc32(image[:-4]) != int(words[-1]):
+            raise ValueError("Load image must end with the CRC-32 of the words before it")
         start = self._sent
         end = start + len(image)
 
@@ -340,7 +343,7 @@ class Board:
                     if self._hear(Status.parse(body)):
                         watch.progress()
             if self._status.has(Flags.LOAD_ERROR):
-                raise LutgenError(f"{self._where}: the core refuses its load image: load error")
+                raise LutgenError(f"{self._where}: {self._load_error()}")
             if self._taken == end and self._status.has(Flags.LOADED):
                 break
             if watch.due():
@@ -352,6 +355,15 @@ class Board:
                 f"{self._where}: the core holds an image with the check word {got.image:08x}, not "
                 f"{int(words[-1]):08x}; reset the board and load it again"
             )
+
+    def _load_error(self) -> str:
+        """What the core's complaint of a whole and right image means."""
+        if (self._contract["load"] or {}).get("read_back"):
+            return (
+                "the tables did not read back: the core's memories hold something else than the "
+                "load image; run again, and if it stays so, with a slower clock or another board"
+            )
+        return "the core refuses its load image: load error"  # one that compares what arrives
 
     def _nudge(self, watch: Watch, missing: Callable[[], str]) -> None:
         """Nothing has come for a while."""

@@ -242,7 +242,8 @@ class Counters:
         Of those, the ones in which it waited for the link: for the rest of a sample, or for room
         for a result.
     image : int
-        The check word of the last load image that went in whole, or 0.
+        The check word of the last load image that went in whole, or 0; also 0 once one was wrong.
+        When the core says ``loaded`` it is the CRC-32 of what was read back from its memories.
     """
 
     cycles: int

@@ -170,7 +170,7 @@ class Link(wiring.Component):
         return under_way
 
     def _image(self, m, intake, composer):
-        """The check word of the image that the core holds."""
+        """The check word of the image that the core holds; none once it has found a wrong one."""
         word = Signal(8 * LOAD_WORD_BYTES, name="image")
         ends = Signal(name="image_ends")
         m.d.comb += [
@@ -179,5 +179,5 @@ class Link(wiring.Component):
         ]
         with m.If(ends):
             m.d.sync += word.eq(self.l_axis_tdata)
-        with m.If(intake.clear):
+        with m.If(intake.clear | self.load_error):
             m.d.sync += word.eq(0)
