@@ -159,7 +159,7 @@ def test_text_that_does_not_build(verilator, monkeypatch, tmp_path):
         ),
         (
             {"driver": "compiled", "waves": "x.wav"},
-            "x.wav: wave files are named *.vcd or *.fst",
+            "x.wav: wave files are named *.vcd, *.fst or *.saif",
         ),
         (
             {"waves": "x.vcd"},
