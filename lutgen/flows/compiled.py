@@ -69,7 +69,7 @@ class Play:
         self._reset()
         for entry in plan["passes"]:
             self._pass(
-                entry["name"], float(entry["gaps"]), entry.get("samples"), entry.get("record", 0)
+                entry["name"], float(entry["gaps"]), entry.get("samples"), entry.get("record")
             )
         if plan["faults"]:
             self._faults(late=False)
@@ -149,7 +149,9 @@ class Play:
         beats = self._contract["input"]["beats"]
         self._add(f"send {frame * beats} {beats}")
 
-    def _pass(self, name: str, gaps: float, samples: int | None, record: int) -> None:
+    def _pass(
+        self, name: str, gaps: float, samples: int | None, record: Sequence[int] | None
+    ) -> None:
         self._segment = name
         self._set_gaps(0, 0, gaps, gaps)
         if not self._load(name):
@@ -164,10 +166,13 @@ class Play:
         self._add("start")
         for number in order:
             self._send(number)
-        first = len(order) - record
-        self._collect(name, order[:first], timing=gaps == 0 and not record)
-        if record:
-            self._record(name, order[first:])
+        if record is None:
+            self._collect(name, order, timing=gaps == 0)
+        else:
+            first, last = record[0], sum(record)
+            self._collect(name, order[:first])
+            self._record(name, order[first:last])
+            self._collect(name, order[last:])
         self._drain(name)
         self._flag(name, "frame_error", 0)
         if self._layers:

@@ -102,8 +102,8 @@ def simulate(
         A file with the suffix ``.vcd`` or ``.fst`` for the waves of the whole run, or ``.saif`` for
         the toggles of every signal. Only with the compiled driver.
     record : (int, int) or None
-        Samples of one more pass without gaps: those that fill the pipeline, and those behind them.
-        The file of ``waves`` then holds these alone, and only the signals of the top module.
+        Samples of one more pass without gaps: those that fill the pipeline, and those behind them
+        of which the file of ``waves`` tells, of these alone and of the top module's signals alone.
 
     Raises
     ------
@@ -266,7 +266,9 @@ def _plan(
     if count:
         passes.append({"name": "timing", "gaps": 0, "samples": count})
     if record is not None:
-        entry = {"name": "record", "gaps": 0, "samples": sum(record), "record": record[1]}
+        fill, count = record
+        # As many behind them keep the source busy to the end.
+        entry = {"name": "record", "gaps": 0, "samples": count + 2 * fill, "record": [fill, count]}
         passes.append(entry)
     return {
         "format": "lutgen-bench",
