@@ -31,7 +31,8 @@ CIRCUITS = ROOT / "benchmarks" / "energy_circuits"
 STORE = ROOT / "lutgen" / "cost" / "energy.json"
 CYCLES = 20_000
 
-# What was measured, in a design placed without a wish for speed: github.com/tinyvision-ai-inc/ice40_power, README.md. Current of the core in uA.
+# What was measured: github.com/tinyvision-ai-inc/ice40_power, README.md. Current of the core in uA,
+# of designs by yosys and nextpnr.
 VOLTS = 1.219
 BLANK = 85.6
 HALTED = 92.1
@@ -127,9 +128,7 @@ def glitches(text: str, cycles: int = 4096) -> float:
     least = sum(_sinks(logic, net) * int((before[net] != after[net]).sum()) for net in states)
     history = [before]
     now = {**before, **{net: after[net] for net, _ in registers}}
-    total = sum(
-        _sinks(logic, net) * int((before[net] != after[net]).sum()) for net, _ in registers
-    )
+    total = sum(_sinks(logic, net) * int((before[net] != after[net]).sum()) for net, _ in registers)
     history.append(now)
     quiet = 0
     while quiet <= max(DELAY.values()):
@@ -207,8 +206,13 @@ def _sinks(logic: list[activity.Cell], net: activity.Bit) -> int:
 
 
 def access(depth: int, width: int) -> float:
-    """pJ an access of a macro of any shape: a power law of depth and width through the known ones."""
-    shapes = np.log([shape for shape in MACROS])
+    """pJ an access of a macro: known, or by a power law of depth and width through the known."""
+    return MACROS.get((depth, width)) or power_law(depth, width)
+
+
+def power_law(depth: int, width: int) -> float:
+    """By least squares of the logarithms."""
+    shapes = np.log(list(MACROS))
     columns = np.column_stack([np.ones(len(shapes)), shapes])
     found, *_ = np.linalg.lstsq(columns, np.log(list(MACROS.values())), rcond=None)
     return float(np.exp(found @ [1.0, math.log(depth), math.log(width)]))
@@ -216,7 +220,7 @@ def access(depth: int, width: int) -> float:
 
 def macro_error() -> float:
     """The mean error of that law, as a fraction."""
-    errors = [abs(access(*shape) / known - 1) for shape, known in MACROS.items()]
+    errors = [abs(power_law(*shape) / known - 1) for shape, known in MACROS.items()]
     return float(np.mean(errors))
 
 
@@ -250,103 +254,122 @@ def stored(found: dict[str, float]) -> dict[str, Any]:
         "low": rounded(BLANK * VOLTS / 1000),
         "high": rounded(HALTED * VOLTS / 1000),
     }
-    known["access"]["pj"] = {kind: rounded(MACROS.get(shape, access(*shape))) for kind, shape in SHAPES.items()}
+    known["access"]["pj"] = {kind: rounded(access(*shape)) for kind, shape in SHAPES.items()}
     return known
 
 
-def page(counts: dict[str, Activity], cells: dict[str, dict[str, int]], late: dict[str, float]) -> str:
+HEAD = """\
+# The energy estimate's coefficients
+
+Written by `python benchmarks/energy.py`. What is estimated with them, and how:
+[design note 6](../design/0006-fpga.md#energy).
+
+The currents are those that tinyVision.ai measured on a real iCE40UP5K, core rail at {volts} V,
+with a Joulescope JS110 ([ice40_power](https://github.com/tinyvision-ai-inc/ice40_power)). Two
+of its circuits are built anew, mapped by `lutgen synth`'s step, and their netlists simulated
+for {cycles:,} cycles without delays. *Toggles* are those of all inputs of cells, a cycle; *with
+delays* is how many times as many the lookup tables and carries see if a table with its wire
+takes eight times as long as a carry, and every glitch passes.
+
+| circuit | measured | pJ a cycle | tables | flip-flops | toggles | with delays |
+| --- | --- | ---: | ---: | ---: | ---: | ---: |
+{circuits}
+
+| coefficient | | from |
+| --- | ---: | --- |
+| a toggle at one input, low | {low:.0f} fJ | the counter, half: its nets lead to neighbours |
+| a toggle at one input, high | {high:.0f} fJ | the multiplier: routed nets, glitches included |
+| a clock input, a cycle | {clocked:.1f} fJ | the counter, the other half |
+| the clock network, a cycle | {clock:.1f} pJ | outside clock running less halted, less a counter |
+| static, UP5K | {blank:.0f} to {halted:.0f} uW | a blank design; a counter with a halted clock |
+
+How well these explain the measurement, the circuits that they come from included:
+
+| circuit | measured pJ a cycle | low | high |
+| --- | ---: | ---: | ---: |
+{residuals}
+
+The ends lie {apart:.1f} times apart for logic: a counter of neighbours on the one, a multiplier on
+the other. That half of the counter's energy goes to the clock inputs is 2 times of it, glitches
+are {late:.1f} times by the delays above; the rest would be longer wires, which nobody measured.
+
+Accesses of block RAMs have no such anchor. They are those of SRAM macros of 45 nm at 1.1 V (the
+macro views of OpenROAD's nangate45 platform): of the same shape, or by a power law of depth and
+width through {macros} of them (mean error {error:.0f} %). The large RAM lies outside of what that
+was fitted to. The high end is twice as much, for what makes a block's shape programmable: an
+assumption, as is that a block RAM that is not enabled takes nothing.
+
+| RAM | shape | pJ an access, macro at 1.1 V |
+| --- | --- | ---: |
+{rams}
+"""
+RAMS = {
+    "block_4k": "iCE40 block",
+    "block_18k": "ECP5 and Artix-7 block of 18 kbit",
+    "single_256k": "UP5K large RAM, extrapolated",
+}
+
+
+def page(
+    counts: dict[str, Activity], cells: dict[str, dict[str, int]], late: dict[str, float]
+) -> str:
     """The results."""
     found = fit(counts["counter"], counts["multiplier"])
     more, product = picojoules(slope(COUNTERS)), picojoules(MULTIPLIER - OSCILLATOR[12])
-    lines = [
-        "# The energy estimate's coefficients",
-        "",
-        "Written by `python benchmarks/energy.py`. What is estimated with them, and how:",
-        "[design note 6](../design/0006-fpga.md#energy).",
-        "",
-        "The currents are those that tinyVision.ai measured on a real iCE40UP5K, core rail at "
-        f"{VOLTS} V,",
-        "with a Joulescope JS110 ([ice40_power](https://github.com/tinyvision-ai-inc/ice40_power)).",
-        "Two of its circuits are built anew, mapped by `lutgen synth`'s step, and their netlists",
-        f"simulated for {CYCLES:,} cycles without delays. *Toggles* are those of all inputs of cells,",
-        "a cycle; *with delays* is how many times as many the lookup tables' inputs see if a table",
-        "with its wire takes eight times as long as a carry (transport delays, so all glitches pass).",
-        "",
-        "| circuit | measured | pJ a cycle | tables | flip-flops | toggles | with delays |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    said = {
-        "counter": (f"{slope(COUNTERS):.2f} uA for each of 1 to 8 counters of 28 bits", more),
-        "multiplier": (f"{MULTIPLIER - OSCILLATOR[12]:.0f} uA more with it (180 cells)", product),
+    measured = {
+        "counter": (f"{slope(COUNTERS):.2f} uA for each of 1 to 8, 28 bits", more),
+        "multiplier": (f"{MULTIPLIER - OSCILLATOR[12]:.0f} uA with it (180 cells)", product),
     }
-    for name, count in counts.items():
-        text, energy = said[name]
-        lines.append(
-            f"| {name} | {text} | {energy:.3g} | {cells[name]['SB_LUT4']} | {cells[name]['SB_DFF']} "
+    ends = {
+        name: [of(count, found, end) for end in ("low", "high")] for name, count in counts.items()
+    }
+    residuals = [
+        (f"outside clock, {n} counter{'s' * (n > 1)}", picojoules(current - HALTED), n, 0)
+        for n, current in COUNTERS.items()
+    ]
+    rate = slope(OSCILLATOR) * VOLTS
+    residuals.append(("inner oscillator, 24 bits, slope of 6 to 48 MHz", rate, 24 / 28, 0))
+    residuals.append(("the multiplier's part", product, 0, 1))
+    rows = []
+    for text, value, counters, multipliers in residuals:
+        low, high = (
+            (0 if multipliers else found["clock"])
+            + counters * ends["counter"][end]
+            + multipliers * ends["multiplier"][end]
+            for end in (0, 1)
+        )
+        rows.append(f"| {text} | {value:.2f} | {low:.2f} | {high:.2f} |")
+    return HEAD.format(
+        volts=VOLTS,
+        cycles=CYCLES,
+        circuits="\n".join(
+            f"| {name} | {measured[name][0]} | {measured[name][1]:.3g} "
+            f"| {cells[name]['SB_LUT4']} | {cells[name]['SB_DFF']} "
             f"| {sum(count.toggles.values()) / count.cycles:.1f} | {late[name]:.2f} times |"
-        )
-    rate = slope({mhz: value for mhz, value in OSCILLATOR.items()}) * VOLTS
-    lines += [
-        "",
-        "| coefficient | | from |",
-        "| --- | ---: | --- |",
-        f"| a toggle at one input, low | {1000 * found['low']:.0f} fJ | the counter: neighbours, few "
-        "glitches; half of its energy |",
-        f"| a toggle at one input, high | {1000 * found['high']:.0f} fJ | the multiplier: routed nets, "
-        "and its glitches counted to the toggles |",
-        f"| a flip-flop's clock input, a cycle | {1000 * found['clocked']:.1f} fJ | the counter; the "
-        "other half |",
-        f"| the clock network, a cycle | {found['clock']:.1f} pJ | the outside clock of 12 MHz running "
-        "less halted, less one counter |",
-        f"| static, UP5K | {BLANK * VOLTS:.0f} to {HALTED * VOLTS:.0f} uW | a blank design; a counter "
-        "with its clock halted |",
-        "",
-        "How well these four explain the rest of the measurement:",
-        "",
-        "| circuit | measured pJ a cycle | from the coefficients |",
-        "| --- | ---: | ---: |",
-    ]
-    one = found["low"] * sum(counts["counter"].toggles.values()) / CYCLES
-    one += found["clocked"] * counts["counter"].clocked
-    for number, current in COUNTERS.items():
-        whole = found["clock"] + number * one
-        lines.append(
-            f"| outside clock, {number} counter{'s' if number > 1 else ''} "
-            f"| {picojoules(current - HALTED):.2f} | {whole:.2f} |"
-        )
-    other = found["clock"] + one * 24 / 28
-    lines.append(
-        f"| inner oscillator, 24 bits, slope over 6 to 48 MHz | {rate:.2f} | {other:.2f} |"
+            for name, count in counts.items()
+        ),
+        low=1000 * found["low"],
+        high=1000 * found["high"],
+        clocked=1000 * found["clocked"],
+        clock=found["clock"],
+        blank=BLANK * VOLTS,
+        halted=HALTED * VOLTS,
+        residuals="\n".join(rows),
+        apart=found["high"] / found["low"],
+        late=late["multiplier"],
+        macros=len(MACROS),
+        error=100 * macro_error(),
+        rams="\n".join(
+            f"| {RAMS[kind]} | {depth} x {width} | {access(depth, width):.2f} |"
+            for kind, (depth, width) in SHAPES.items()
+        ),
     )
-    least = found["low"] * sum(counts["multiplier"].toggles.values()) / CYCLES
-    least += found["clocked"] * counts["multiplier"].clocked
-    lines += [
-        f"| the multiplier | {product:.1f} | {least:.1f} at the low end, {product:.1f} at the high "
-        "one (fitted) |",
-        "",
-        f"So the two ends lie {found['high'] / found['low']:.1f} times apart. Glitches alone would "
-        f"explain {late['multiplier']:.1f} times; the rest is wire: a",
-        "counter's nets lead to the next cell.",
-        "",
-        "Accesses of block RAMs have no such anchor. They are those of SRAM macros of 45 nm at 1.1 V",
-        "(macro views of OpenROAD's nangate45 platform), of that shape or by a power law of depth and width through",
-        f"{len(MACROS)} of them (mean error {100 * macro_error():.0f} %); the large RAM lies outside "
-        "of what it was fitted to. The high",
-        "end is twice that, for what makes a block's shape programmable: an assumption.",
-        "",
-        "| RAM | shape | pJ an access, macro at 1.1 V |",
-        "| --- | --- | ---: |",
-    ]
-    names = {
-        "block_4k": "iCE40 block",
-        "block_18k": "ECP5 and Artix-7 block, 18 kbit",
-        "single_256k": "UP5K large RAM (extrapolated)",
-    }
-    lines += [
-        f"| {names[kind]} | {depth} x {width} | {MACROS.get((depth, width), access(depth, width)):.2f} |"
-        for kind, (depth, width) in SHAPES.items()
-    ]
-    return "\n".join([*lines, ""])
+
+
+def of(count: Activity, found: dict[str, float], end: str) -> float:
+    """pJ a cycle of a circuit, without the clock network."""
+    toggles = sum(count.toggles.values()) / count.cycles
+    return found[end] * toggles + found["clocked"] * count.clocked
 
 
 def main() -> None:

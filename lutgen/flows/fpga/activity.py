@@ -7,6 +7,7 @@ the netlist says where each net leads. What a toggle costs is `lutgen.cost.energ
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from lutgen.cost.energy import Activity
 from lutgen.errors import LutgenError
@@ -52,7 +53,7 @@ RAMB = Kind(
     (("CLKARDCLK", "ENARDEN"), ("CLKBWRCLK", "ENBWREN")),
 )
 # By family: pattern of the type, and what it is. A carry cell of an iCE40 shares two inputs with
-# the lookup table beside it: they are part of that table's outputs' pattern here, to count once.
+# the lookup table beside it: they stand among its outputs, so that they count once.
 KINDS: dict[str, tuple[tuple[str, Kind], ...]] = {
     "ice40": (
         ("SB_LUT4", Kind("logic", "O")),
@@ -228,7 +229,7 @@ def _bits(text: str, wires: Mapping[str, tuple[int, int]]) -> list[Bit | bool | 
     return bits
 
 
-def _terms(text: str) -> Iterator[tuple[str, str, str, str, str, str]]:
+def _terms(text: str) -> Iterator[tuple[Any, ...]]:
     place = 0
     while place < len(text) and not text[place:].isspace():
         found = TERM.match(text, place)
@@ -345,9 +346,7 @@ def _toggles(saif: Saif, bit: Bit | bool | None) -> int:
     if not isinstance(bit, tuple):
         return 0
     if bit not in saif.toggles:
-        raise LutgenError(
-            f"SAIF, net {bit[0]!r}, bit {bit[1]}: missing; it is not of this netlist"
-        )
+        raise LutgenError(f"SAIF, net {bit[0]!r}, bit {bit[1]}: missing; it is not of this netlist")
     return saif.toggles[bit]
 
 

