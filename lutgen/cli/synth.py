@@ -350,7 +350,8 @@ def show(report: dict[str, Any], folder: Path) -> None:
     if report["netlist"] is not None and report["netlist"]["passed"]:
         print(f"netlist   {report['netlist']['samples']} results, all equal to golden")
     if report.get("energy"):
-        print(f"energy    {synth_energy.describe(report['energy'])}")
+        much, shares = synth_energy.describe(report["energy"])
+        print(f"energy    {much}\n          {shares}")
     for text in report["failed"]:
         print(f"FAILED    {text}")
     print(f"wrote     {folder}/ in {report['seconds']['all']:.0f} s")

@@ -50,19 +50,19 @@ def energy(
     }
 
 
-def describe(found: dict[str, Any]) -> str:
-    """One line on an estimate of energy."""
+def describe(found: dict[str, Any]) -> list[str]:
+    """Two lines on an estimate of energy: how much, and of what."""
     whole = found["nj"]
-    unit, scale = ("nJ", 1.0) if whole["middle"] < 1000 else ("uJ", 1e-3)
+    unit, scale = ("nJ", 1.0) if whole["high"] < 1000 else ("uJ", 1e-3)
     low, middle, high = (f"{whole[end] * scale:.3g}" for end in ("low", "middle", "high"))
+    text = f"about {middle} {unit} an inference ({low} to {high})"
+    if found["power_mw"] is not None:
+        text += f", {found['power_mw']['middle']:.3g} mW at {found['clock_hz'] / 1e6:.4g} MHz"
+    if not found["static_known"]:
+        why = "is not known of this device" if found["clock_hz"] else "takes a --clock"
+        text += f", without static energy, which {why}"
     shares = ", ".join(
         f"{ENERGY_PARTS[name]} {100 * part['middle'] / whole['middle']:.0f} %"
         for name, part in found["parts_nj"].items()
     )
-    text = f"{middle} {unit} an inference ({low} to {high}): {shares}"
-    if found["power_mw"] is not None:
-        text += f"; {found['power_mw']['middle']:.3g} mW at {found['clock_hz'] / 1e6:.4g} MHz"
-    if not found["static_known"]:
-        why = "is not known of this device" if found["clock_hz"] else "takes a --clock"
-        text += f"; without static energy, which {why}"
-    return f"{text}; an estimate, see docs/design/0006-fpga.md"
+    return [f"{text}; an estimate, see docs/design/0006-fpga.md", shares]

@@ -150,7 +150,7 @@ class Saif:
     high: dict[Bit, int] = field(repr=False)
 
 
-NAME = r"(?:\\\S+\s|[A-Za-z_][\w$]*)"
+NAME = r"(?:\\\S+(?:\s|$)|[A-Za-z_][\w$]*)"
 WIRE = re.compile(rf"^\s*(?:input|output|inout)?\s*wire\s+(?:\[(\d+):(\d+)\]\s*)?({NAME})\s*;")
 PORT = re.compile(rf"^\s*(?:input|output|inout)\s+(?:\[(\d+):(\d+)\]\s*)?({NAME})\s*;")
 CELL = re.compile(r"^\s*([A-Z][A-Z0-9_]*)\s+(?:#\(|\\\S+\s+\(|[A-Za-z_][\w$]*\s+\()")
