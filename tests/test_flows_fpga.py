@@ -271,7 +271,8 @@ def test_the_command(model, tmp_path, capsys):
     assert "of 1 seeds" in out
     energy = said["energy"]
     assert energy["clock_hz"] == said["fmax_mhz"]["median"] * 1e6
-    assert energy["cycles"] == energy["samples"] * said["interval"]
+    assert energy["cycles"] >= energy["samples"] * said["interval"]
+    assert energy["steady"]
     assert 0 < energy["nj"]["low"] < energy["nj"]["middle"] < energy["nj"]["high"]
     assert "an estimate, see docs/design/0006-fpga.md\n          static " in out
     assert main(["info", str(folder / "report.json")]) == 0
