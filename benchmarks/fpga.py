@@ -5,11 +5,12 @@
     python benchmarks/fpga.py --again         measures every row anew
 
 Takes the networks of ``examples/models``, does what `lutgen synth` does with them, and simulates
-every netlist on 20 test images. The rival (benchmarks/rival) is a network of the same shape in
-8-bit integers on the part's multiplier blocks, placed by the same tools with the same seeds. Writes
-``benchmarks/results/fpga.json`` and from it ``docs/results/fpga.md`` with its pictures after every
-row. MNIST comes from ``../shared`` beside the repository; where it is absent, nothing is measured
-and the page is written anew.
+every netlist on 20 test images, from which comes the estimate of energy. The rival
+(benchmarks/rival) is a network of the same shape in 8-bit integers on the part's multiplier blocks,
+placed by the same tools with the same seeds. Writes ``benchmarks/results/fpga.json`` and from it
+``docs/results/fpga.md`` with its pictures after every row. MNIST and CIFAR-10 come from
+``../shared`` beside the repository; where MNIST is absent, nothing is measured and the page is
+written anew.
 """
 
 import statistics
@@ -27,10 +28,11 @@ from rival.quantise import quantise
 from rival.synth import place
 
 import lutgen
+from lutgen.cost.energy import PARTS, Activity, Energy, estimate
 from lutgen.cost.solve import solve
-from lutgen.flows.fpga.netlist import simulate_netlist
+from lutgen.flows.fpga.netlist import Checked, check_netlist
 from lutgen.flows.fpga.parts import device_part
-from lutgen.flows.fpga.synth import place_pins, synthesise
+from lutgen.flows.fpga.synth import Synthesised, place_pins, synthesise
 from lutgen.train import Dataset, FloatNet, load_data, train
 
 MODELS = ROOT / "examples" / "models"
@@ -60,7 +62,7 @@ def images(device: str, mnist: Path) -> Dataset:
 
 
 def rows(mnist: Path) -> list[Row]:
-    """A row for each device, and one for the rival on two of them."""
+    """Two rows for each device, the core and its activity, and one for the rival on two of them."""
     if not mnist.is_file():
         return []
     found: list[Row] = []
@@ -73,6 +75,7 @@ def rows(mnist: Path) -> list[Row]:
         found.append(
             {"what": "core", "device": device, "asked": asked, "model": sha, "seeds": seeds}
         )
+        found.append({"what": "activity", "device": device, "asked": asked, "model": sha})
         if device in RIVALS:
             found.append({"what": "rival", "device": device, "model": sha, "seeds": seeds})
     return found
@@ -86,13 +89,14 @@ def say(text: str) -> None:
 def measure(row: Row, mnist: Path) -> Row:
     """One core, or one rival."""
     start = time.monotonic()
-    found = measure_core(row, mnist) if row["what"] == "core" else measure_rival(row, mnist)
+    kinds = {"core": measure_core, "activity": measure_activity, "rival": measure_rival}
+    found = kinds[row["what"]](row, mnist)
     found.pop("seconds", None)
     return {**row, **found, "seconds": round(time.monotonic() - start, 1), "cpu": cpu()}
 
 
-def measure_core(row: Row, mnist: Path) -> Row:
-    """Solves, synthesises, simulates the netlist, places."""
+def map_row(row: Row, mnist: Path) -> tuple[Synthesised, float, Checked]:
+    """Solves, synthesises, simulates the netlist; and the model's accuracy."""
     device = row["device"]
     data = images(device, mnist)
     model = lutgen.load(network(device))
@@ -110,7 +114,25 @@ def measure_core(row: Row, mnist: Path) -> Row:
     q = model.quantise(data.x_test[:SAMPLES])
     golden = model.run(q)[model.nodes[-1].name]
     words = core.load_image(model) if loadable else None
-    netlist = simulate_netlist(mapped, q.reshape(SAMPLES, -1), golden, load_words=words)
+    return mapped, accuracy, check_netlist(mapped, q.reshape(SAMPLES, -1), golden, load_words=words)
+
+
+def measure_activity(row: Row, mnist: Path) -> Row:
+    """What the nets do in an inference."""
+    mapped, _, netlist = map_row(row, mnist)
+    if netlist.activity is None:
+        raise SystemExit(f"{row['device']}: no activity: {netlist.said}")
+    return {
+        "luts": mapped.mapped.luts,
+        "steady": netlist.steady,
+        "activity": netlist.activity.data(),
+    }
+
+
+def measure_core(row: Row, mnist: Path) -> Row:
+    """Solves, synthesises, simulates the netlist, places."""
+    mapped, accuracy, netlist = map_row(row, mnist)
+    core, part = mapped.core, mapped.part
     found: Row = {
         "accuracy": accuracy,
         "interval": core.contract["interval"],
@@ -255,8 +277,64 @@ def table(results: list[Row]) -> str:
             "counted, in LUTs alone and at an image a cycle: DWN 97.76 % in 3,464 LUTs, 97.70 % in "
             "2,246.",
         ]
+    lines += energies(cores, [r for r in results if r["what"] == "activity"])
     tools = {tool for r in cores for tool in r["tools"]}
     return "\n".join(lines + conditions([f"{', '.join(sorted(tools))}; {cpu()}"]))
+
+
+def energies(cores: list[Row], activities: list[Row]) -> list[str]:
+    """The table of energy."""
+    rows: list[tuple[Row, Energy]] = []
+    for r in cores:
+        for found in activities:
+            if (found["device"], found["model"]) == (r["device"], r["model"]):
+                clock = 1e6 * r["fmax_mhz"]["median"] if r["stage_routed"] else None
+                activity = Activity(**found["activity"])
+                energy = estimate(activity, device_part(r["device"]).device, clock)
+                assert energy is not None
+                rows.append((r, energy))
+    if not rows:
+        return []
+    lines = [
+        "",
+        "Energy of an inference: an estimate from the netlists' toggles on test images, at the",
+        "median frequency ([how](../design/0006-fpga.md#energy), [from what](energy.md)): of the",
+        "core's part of the chip and the chip's static power, without pins, oscillator or board.",
+        "In brackets what the estimate can't tell apart; then what the middle consists of. Static",
+        "power is measured for the UP5K, and the data sheet's typical figure for the others.",
+        "",
+        "| part | network | accuracy % | images/s | uJ an image | static | clock "
+        "| logic, wires | flip-flops | RAM | mW |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for r, energy in rows:
+        middles = energy.middles
+        shares = [
+            f"{100 * middles[name] / energy.middle:.0f} %" if name in middles else "not known"
+            for name in PARTS
+        ]
+        low, middle, high = (value * 1e-6 for value in (energy.low, energy.middle, energy.high))
+        speed, power = "", ""
+        if energy.clock is not None:
+            speed = f"{energy.clock / energy.interval:,.0f}"
+            power = f"{energy.data()['power_mw']['middle']:.3g}"
+        lines.append(
+            f"| {r['part']} | {'CIFAR-10' if r['device'] == LARGE else 'MNIST'} | {100 * r['accuracy']:.2f} | {speed} "
+            f"| {middle:.3f} ({low:.3f} to {high:.3f}) | {' | '.join(shares)} | {power} |"
+        )
+    return [
+        *lines,
+        "",
+        "Without a placement there is no clock, and no static energy: XC7A35T is what switches.",
+        "",
+        "Beside it, MLPerf Tiny's rows of FPGAs (arXiv 2206.11791), which are of another kind:",
+        "whole boards, measured, on CIFAR-10. They say where boards stand, not how the two compare:",
+        "",
+        "| | network | accuracy % | images/s | uJ an image |",
+        "| --- | --- | ---: | ---: | ---: |",
+        "| FINN CNV-W1A1 on a PYNQ-Z2 | CIFAR-10 | 84.5 | 661 | 2,530 |",
+        "| hls4ml RN07 | CIFAR-10 | 83.5 | 36.6 | 44,000 |",
+    ]
 
 
 if __name__ == "__main__":

@@ -185,7 +185,7 @@ private:
     size_t op = 0;
     uint64_t cycle = 0, idle = 0, limit = 0;
     uint64_t frame_beats = 0, frames = 0;  // beats of the open result, whole results
-    uint64_t beats_seen = 0;
+    uint64_t beats_seen = 0, beats_taken = 0;
     uint64_t began = 0;
     bool armed = false, dead = false;
     unsigned complaints = 0;
@@ -238,6 +238,10 @@ private:
             const uint64_t before = beats_seen;
             while (a--) step();
             std::fprintf(result.file, "%zu extra %d\n", op, beats_seen != before || *core.sink.valid);
+        } else if (name == "record") {
+            in >> a;
+            design.record(a != 0);
+            std::fprintf(result.file, "%zu record %llu %llu\n", op, now(), static_cast<unsigned long long>(beats_taken));
         } else if (name == "taps") {
             std::fprintf(result.file, "%zu taps", op);
             for (const uint64_t beats : tap_beats) std::fprintf(result.file, " %llu", static_cast<unsigned long long>(beats));
@@ -279,6 +283,7 @@ private:
             began = cycle;
         }
         if (out) take();
+        beats_taken += in;
         for (size_t i = 0; running && i < core.taps.size(); ++i) {
             if (*core.taps[i].valid) {
                 tap_files[i].write(core.taps[i].data, core.taps[i].bytes);

@@ -37,6 +37,7 @@ struct Design {
 
     virtual ~Design() = default;
     virtual void eval() = 0;  // after any pin has changed; one call is half a clock cycle of a wave file
+    virtual void record(bool on) = 0;  // begins the wave file anew, or ends it
 };
 
 // A model whose every bit without a reset value is random. `waves` is the path of a wave file, or empty.

@@ -78,6 +78,20 @@ def test_waves(capsys, verilator, model, tmp_path):
     assert {entry.name for entry in tmp_path.iterdir()} == {"net.lut", "w.vcd"}
 
 
+def test_toggles(capsys, verilator, model, tmp_path):
+    """Of all levels: what the core holds inside is there as well."""
+    path = tmp_path / "w.saif"
+    args = ["sim", model, "--samples", "2", "--timing-samples", "0", "--saif", str(path)]
+    assert main(args) == 0
+    capsys.readouterr()
+    text = path.read_text()
+    assert text.count("(INSTANCE ") > 2
+    assert "(clk (T0 " in text
+    assert error(capsys, "sim", model, "--saif", path, "--vcd", "w.vcd") == (
+        "argument --saif: not allowed with --vcd; one format a run"
+    )
+
+
 def test_driver_by_length(capsys, verilator, model, monkeypatch):
     args = ["sim", model, "--samples", "5"]
     monkeypatch.setattr(sim, "PATIENCE", 1e-6)

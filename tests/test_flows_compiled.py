@@ -11,6 +11,7 @@ from simulation import random_inputs, random_model
 
 from lutgen import LutgenError, build
 from lutgen.flows import contents, harness, simbuild, simulate
+from lutgen.flows.fpga.activity import parse_saif
 
 ROM = """module rom (input clk);
     reg [11:0] rows [0:2];
@@ -124,6 +125,32 @@ def test_waves(verilator, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["toy.vcd"]
 
 
+def test_toggles_of_steady_samples(verilator, tmp_path):
+    """Of samples behind those that fill the core, and of its own signals only."""
+    path = tmp_path / "toy.saif"
+    report = simulate(
+        toy.TEXT,
+        toy.contract(),
+        *toy.vectors(4),
+        driver="compiled",
+        waves=path,
+        timing_samples=0,
+        record=(3, 5),
+    )
+    assert report.passed
+    # The four with stalls, then three, the five, and three more to keep the source busy.
+    assert report.samples == 4 + 3 + 5 + 3
+    beats = toy.contract()["input"]["beats"]
+    assert report.cores[0].window == (5 * toy.contract()["interval"], 5 * beats)
+    saif = parse_saif(path.read_text())
+    cycles, _ = report.cores[0].window
+    assert saif.duration == pytest.approx(10 * cycles, abs=10)
+    assert saif.toggles["clk", 0] == pytest.approx(2 * cycles, abs=2)
+    # It gives a result for so many beats, each marked once.
+    assert saif.toggles["s_axis_tlast", 0] == pytest.approx(2 * 5, abs=1)
+    assert saif.high["rst", 0] == 0
+
+
 def test_fst_needs_libraries(verilator, monkeypatch, tmp_path):
     monkeypatch.setattr(simbuild, "run_logged", lambda command, *rest: int("-llz4" in command))
     with pytest.raises(LutgenError) as caught:
@@ -159,7 +186,7 @@ def test_text_that_does_not_build(verilator, monkeypatch, tmp_path):
         ),
         (
             {"driver": "compiled", "waves": "x.wav"},
-            "x.wav: wave files are named *.vcd or *.fst",
+            "x.wav: wave files are named *.vcd, *.fst or *.saif",
         ),
         (
             {"waves": "x.vcd"},

@@ -10,10 +10,12 @@ import simulation as sim
 import lutgen
 from lutgen.cli.main import main
 from lutgen.cost.area import Area, core_area, core_memories
+from lutgen.cost.energy import estimate
 from lutgen.errors import LutgenError
 from lutgen.flows import cache, tools
 from lutgen.flows.fpga import boards, plan, report, steps, synth
-from lutgen.flows.fpga.netlist import SIMULATED, simulate_netlist
+from lutgen.flows.fpga import netlist as netlists
+from lutgen.flows.fpga.netlist import SIMULATED, check_netlist, simulate_netlist
 from lutgen.flows.fpga.onboard import place_board
 from lutgen.flows.fpga.parts import PARTS, device_part
 from lutgen.flows.fpga.synth import check_fit, place_pins, synthesise
@@ -95,6 +97,37 @@ def test_a_large_core_is_mapped_stage_by_stage(model, monkeypatch, verilator):
     golden = model.run(inputs.reshape(len(inputs), *model.shape))[model.nodes[-1].name]
     result = simulate_netlist(found, inputs, golden.reshape(len(inputs), -1))
     assert result.passed, result.describe()
+
+
+def test_activity_is_kept_with_what_the_simulation_said(model, small, verilator, monkeypatch):
+    inputs = sim.random_inputs(np.random.default_rng(1), model, 6)
+    golden = model.run(inputs.reshape(len(inputs), *model.shape))[model.nodes[-1].name]
+    golden = golden.reshape(len(inputs), -1)
+    found = check_netlist(small, inputs, golden)
+    assert found.passed, found.said
+    assert found.steady
+    activity = found.activity
+    assert activity.cycles == activity.results * small.core.contract["interval"]
+    # Its block RAMs are ROMs: one port has a clock.
+    assert activity.clocked == small.mapped.ffs + small.mapped.blocks
+    # All flip-flops could change in every cycle, and some do.
+    assert 0 < activity.toggles["flipflop"] < 4 * activity.cycles * small.mapped.ffs
+    assert 0 < activity.toggles["logic"] < 4 * activity.cycles * small.mapped.luts
+    energy = estimate(activity, small.part.device, 20e6)
+    assert 0 < energy.low < energy.high
+
+    def again(*args, **kwargs):
+        raise AssertionError("simulated again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(netlists, "simulate_netlist", again)
+        assert check_netlist(small, inputs, golden) == found
+    # What differs is no result to keep.
+    golden[2, 0] += 1
+    for _ in range(2):
+        wrong = check_netlist(small, inputs, golden)
+        assert (wrong.passed, wrong.activity) == (False, None)
+        assert "output words differ" in wrong.said
 
 
 def test_placement_reports_area_and_frequency(small):
@@ -253,6 +286,12 @@ def test_the_command(model, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "all equal to golden" in out
     assert "of 1 seeds" in out
+    energy = said["energy"]
+    assert energy["clock_hz"] == said["fmax_mhz"]["median"] * 1e6
+    assert energy["cycles"] >= energy["samples"] * said["interval"]
+    assert energy["steady"]
+    assert 0 < energy["nj"]["low"] < energy["nj"]["middle"] < energy["nj"]["high"]
+    assert "an estimate, see docs/design/0006-fpga.md\n          static " in out
     assert main(["info", str(folder / "report.json")]) == 0
     shown = capsys.readouterr().out
     assert shown.splitlines()[:-1] == out.splitlines()[:-1]
@@ -285,4 +324,5 @@ def test_a_synthesis_report_where_there_is_no_router(model, tmp_path, capsys):
     said = json.loads(capsys.readouterr().out)
     assert said["stage"] == "synthesised"
     assert said["netlist"] is None
+    assert said["energy"] is None
     assert said["core"]["luts"] > 0

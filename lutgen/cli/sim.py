@@ -71,6 +71,9 @@ def add(subparsers: Any) -> None:
         "--vcd", type=Path, metavar="FILE", help="write the waves of the run (compiled driver)"
     )
     group.add_argument("--fst", type=Path, metavar="FILE", help="the same, in a smaller format")
+    group.add_argument(
+        "--saif", type=Path, metavar="FILE", help="toggles of every signal, for power tools"
+    )
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep plan, vectors, log and result there"
     )
@@ -142,9 +145,10 @@ def prepare(args: argparse.Namespace) -> Case:
 
 def wave_file(args: argparse.Namespace) -> Path | None:
     """Where waves go, once it is sure that they can."""
-    if args.vcd is not None and args.fst is not None:
-        raise LutgenError("argument --fst: not allowed with --vcd; one format a run")
-    for form in ("vcd", "fst"):
+    given = [form for form in ("vcd", "fst", "saif") if getattr(args, form) is not None]
+    if len(given) > 1:
+        raise LutgenError(f"argument --{given[1]}: not allowed with --{given[0]}; one format a run")
+    for form in given:
         path: Path | None = getattr(args, form)
         if path is not None:
             if path.suffix != f".{form}":

@@ -7,17 +7,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lutgen.cli import common, solving
+from lutgen.cli import common, solving, synth_energy
 from lutgen.errors import LutgenError
 from lutgen.files import write_bytes, write_text
 
 if TYPE_CHECKING:
     from lutgen.cost.area import Area
     from lutgen.flows.fpga.boards import Board
+    from lutgen.flows.fpga.netlist import Checked
     from lutgen.flows.fpga.onboard import OnBoard
     from lutgen.flows.fpga.parts import Part
     from lutgen.flows.fpga.synth import Placed, Synthesised
-    from lutgen.flows.report import SimReport
     from lutgen.gateware.build import Core
     from lutgen.model import Model
 
@@ -34,9 +34,10 @@ def add(subparsers: Any) -> None:
         help="put a core in an FPGA: area, frequency, bitstream",
         description="Finds the fastest core of a model that fits a device, synthesises, places and "
         "routes it with open tools, simulates the netlist, and reports area and frequency beside "
-        "the estimates. With --board it makes a bitstream and the command that talks to it. "
-        "Artix-7 and Gowin devices are synthesised only. Every step is kept: the same again takes "
-        "seconds. Status 1 if a check fails.",
+        "the estimates, and what energy an inference takes by an estimate from the netlist's "
+        "activity. With --board it makes a bitstream and the command that talks to it. Artix-7 and "
+        "Gowin devices are synthesised only. Every step is kept: the same again takes seconds. "
+        "Status 1 if a check fails.",
         allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL.lut")
@@ -54,7 +55,7 @@ def add(subparsers: Any) -> None:
         type=common.integer(0),
         default=20,
         metavar="N",
-        help="samples through the netlist in simulation (default 20; 0: none)",
+        help="samples through the netlist in simulation (default 20; 0: none, and no energy)",
     )
     parser.add_argument(
         "--data",
@@ -173,20 +174,23 @@ def make(args: argparse.Namespace, model: "Model", board: "Board | None") -> "tu
 
 def check_netlist(
     args: argparse.Namespace, model: "Model", mapped: "Synthesised"
-) -> "SimReport | None":
+) -> "Checked | None":
     """The netlist in simulation, if its cells have models."""
-    from lutgen.flows.fpga.netlist import SIMULATED, simulate_netlist
+    from lutgen.flows.fpga import netlist
 
     if not args.netlist_samples:
         return None
-    if mapped.part.family not in SIMULATED:
-        common.say(f"netlist: not simulated: there are no models of {mapped.part.family}'s RAMs")
+    if mapped.part.family not in netlist.SIMULATED:
+        common.say(
+            f"netlist: not simulated: there are no models of {mapped.part.family}'s RAMs; so there "
+            "is no estimate of energy either"
+        )
         return None
     from lutgen.cli.cases import model_case
 
     common.say("simulating the netlist; its build takes a minute or two ...")
     case = model_case(model, mapped.core, args.data, args.netlist_samples, 0)
-    return simulate_netlist(mapped, case.inputs, case.expected, load_words=case.load_words)
+    return netlist.check_netlist(mapped, case.inputs, case.expected, load_words=case.load_words)
 
 
 def data(
@@ -194,7 +198,7 @@ def data(
     mapped: "Synthesised",
     placed: "Placed | None",
     onboard: "OnBoard | None",
-    netlist: "SimReport | None",
+    netlist: "Checked | None",
     seconds: float,
 ) -> dict[str, Any]:
     """The report: JSON data."""
@@ -206,7 +210,7 @@ def data(
     if mapped.estimate is not None and (lost := poor(mapped.estimate, mapped.mapped)):
         failed.append(f"the netlist is far below its estimate: {'; '.join(lost)}")
     if netlist is not None and not netlist.passed:
-        failed.append(f"the netlist differs from golden: {netlist.describe()}")
+        failed.append(f"the netlist differs from golden: {netlist.said}")
     report: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -247,6 +251,7 @@ def data(
             "seconds": round(netlist.seconds, 1),
         }
     )
+    report["energy"] = synth_energy.energy(args, mapped, placed, onboard, netlist)
     report["failed"] = failed
     report["seconds"]["all"] = round(seconds, 1)
     return report
@@ -344,6 +349,9 @@ def show(report: dict[str, Any], folder: Path) -> None:
         )
     if report["netlist"] is not None and report["netlist"]["passed"]:
         print(f"netlist   {report['netlist']['samples']} results, all equal to golden")
+    if report.get("energy"):
+        much, shares = synth_energy.describe(report["energy"])
+        print(f"energy    {much}\n          {shares}")
     for text in report["failed"]:
         print(f"FAILED    {text}")
     print(f"wrote     {folder}/ in {report['seconds']['all']:.0f} s")

@@ -63,9 +63,14 @@ class Play:
         self._frame_bytes = self._pack()
         self._bad: list[NDArray[np.uint8]] = []
         self._gaps = 0.0
+        self.window: tuple[int, int] | None = None
+        if any("record" in entry for entry in plan["passes"]):
+            self._add("record 0")
         self._reset()
         for entry in plan["passes"]:
-            self._pass(entry["name"], float(entry["gaps"]), entry.get("samples"))
+            self._pass(
+                entry["name"], float(entry["gaps"]), entry.get("samples"), entry.get("record")
+            )
         if plan["faults"]:
             self._faults(late=False)
             self._faults(late=True)
@@ -163,7 +168,9 @@ class Play:
         beats = self._contract["input"]["beats"]
         self._add(f"send {frame * beats} {beats}")
 
-    def _pass(self, name: str, gaps: float, samples: int | None) -> None:
+    def _pass(
+        self, name: str, gaps: float, samples: int | None, record: Sequence[int] | None
+    ) -> None:
         self._segment = name
         self._set_gaps(0, 0, gaps, gaps)
         if not self._load(name):
@@ -178,7 +185,13 @@ class Play:
         self._add("start")
         for number in order:
             self._send(number)
-        self._collect(name, order, timing=gaps == 0)
+        if record is None:
+            self._collect(name, order, timing=gaps == 0)
+        else:
+            first, last = record[0], sum(record)
+            self._collect(name, order[:first])
+            self._record(name, order[first:last])
+            self._collect(name, order[last:])
         self._drain(name)
         self._flag(name, "frame_error", 0)
         if self._layers:
@@ -203,6 +216,21 @@ class Play:
                     self.report.interval = steps[-1] if steps else None
 
         self._add(f"collect {len(order)} {most}", judge)
+
+    def _record(self, name: str, order: Sequence[int]) -> None:
+        """Collects with waves: from the end of the result before to the end of the last."""
+        began: list[int] = []
+
+        def begin(lines: list[list[str]]) -> None:
+            began.extend(int(word) for word in lines[-1][1:])
+
+        def end(lines: list[list[str]]) -> None:
+            cycle, beats = (int(word) for word in lines[-1][1:])
+            self.window = cycle - began[0], beats - began[1]
+
+        self._add("record 1", begin)
+        self._collect(name, order)
+        self._add("record 0", end)
 
     def _drain(self, name: str) -> None:
         def judge(lines: list[list[str]]) -> None:
@@ -293,7 +321,7 @@ class Play:
                 break
         self.report.cycles = int(end[1])
         data: dict[str, Any] = self.report.data()
-        return data
+        return {**data, "window": self.window}
 
     def _cut_short(self, number: int) -> None:
         """The run ended at this step: what the taps have shown until then may tell why."""

@@ -18,7 +18,7 @@ __all__ = ["FLAGS", "WAVES", "build", "pins"]
 
 # Single bits that a script may look at, in the order in which it names them.
 FLAGS = ("frame_error", "loaded", "load_error", "s_axis_tready")
-WAVES = ("vcd", "fst")
+WAVES = ("vcd", "fst", "saif")
 PROGRAM = "harness"
 
 # Registers and memories without a value start at random: a core that relied on what they hold after
@@ -29,12 +29,18 @@ VERILATE += ["--threads", "1", "--prefix", "Vcore"]
 # One C++ file, lightly optimised. On a network of three layers -O1 runs at five times the speed of
 # -O0 and costs three seconds; -O2 costs more and runs no faster.
 MAKE = ["VM_PARALLEL_BUILDS=0", "OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1"]
-# With waves the code to write them is most of the program, and the file most of the run.
+# The code to write these waves is most of the program, and the file most of the run.
+LARGE = ("vcd", "fst")
 MAKE_WAVES = ["VM_PARALLEL_BUILDS=0", "OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1"]
 
 
 def build(
-    verilog: str, top: str, cores: Sequence[tuple[str, Mapping[str, Any]]], waves: str | None = None
+    verilog: str,
+    top: str,
+    cores: Sequence[tuple[str, Mapping[str, Any]]],
+    waves: str | None = None,
+    *,
+    depth: int | None = None,
 ) -> tuple[Path, bool]:
     """The program for module ``top``, and whether it was in the cache.
 
@@ -46,6 +52,8 @@ def build(
         Prefix and contract of each core in ``top``.
     waves : str or None
         A format of `WAVES` that the program can write.
+    depth : int or None
+        Levels of the hierarchy that waves show; None for all.
 
     Raises
     ------
@@ -61,8 +69,8 @@ def build(
     pins_text = pins(top, cores, waves)
     sources = {path.name: path.read_bytes() for path in sorted(resources.sim().glob("harness.*"))}
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sources.items()}
-    options = [*VERILATE, *(_trace_options(waves) if waves else [])]
-    variables = MAKE_WAVES if waves else MAKE
+    options = [*VERILATE, *(_trace_options(waves, depth) if waves else [])]
+    variables = MAKE_WAVES if waves in LARGE else MAKE
     key = cache.digest("harness", 1, verilog, pins_text, digests, top, options, variables, identity)
 
     def make(folder: Path) -> None:
@@ -131,9 +139,11 @@ def _member(name: str) -> str:
     return re.sub("__", "___05F", name)
 
 
-def _trace_options(waves: str) -> list[str]:
-    form = "--trace-vcd" if waves == "vcd" else "--trace-fst"
-    return [form, "--no-trace-top"]
+def _trace_options(waves: str, depth: int | None) -> list[str]:
+    options = [f"--trace-{waves}", "--no-trace-top"]
+    if waves == "saif":  # counts toggles of everything, and yosys' nets begin with underscores
+        options.append("--trace-underscore")
+    return options if depth is None else [*options, "--trace-depth", str(depth)]
 
 
 def _check_libraries() -> None:

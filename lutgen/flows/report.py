@@ -61,6 +61,8 @@ class CoreReport:
         Broken rules of the streams, missing results, wrong flags.
     layers : tuple of LayerReport
         In the order of the network; empty if the inner streams were not compared.
+    window : (int, int) or None
+        Cycles that were recorded, and input beats that the core took in them.
     """
 
     prefix: str
@@ -76,6 +78,7 @@ class CoreReport:
     cycles: int
     errors: tuple[str, ...]
     layers: tuple[LayerReport, ...] = ()
+    window: tuple[int, int] | None = None
 
     @property
     def passed(self) -> bool:

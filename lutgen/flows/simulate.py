@@ -70,6 +70,7 @@ def simulate(
     driver: str = "cocotb",
     golden: Mapping[str, ArrayLike] | None = None,
     waves: Path | None = None,
+    record: tuple[int, int] | None = None,
 ) -> SimReport:
     """Simulates one core: all samples with random gaps, then some without, to measure latency and
     interval.
@@ -98,8 +99,11 @@ def simulate(
     golden : mapping of str to int array ``[sample, element]``, or None
         See `Job`.
     waves : Path or None
-        A file with the suffix ``.vcd`` or ``.fst`` for the waves of the whole run. Only with the
-        compiled driver.
+        A file with the suffix ``.vcd`` or ``.fst`` for the waves of the whole run, or ``.saif`` for
+        the toggles of every signal. Only with the compiled driver.
+    record : (int, int) or None
+        Samples of one more pass without gaps: those that fill the pipeline, and those behind them
+        of which the file of ``waves`` tells, of these alone and of the top module's signals alone.
 
     Raises
     ------
@@ -121,6 +125,7 @@ def simulate(
         keep=keep,
         driver=driver,
         waves=waves,
+        record=record,
     )
 
 
@@ -137,6 +142,7 @@ def simulate_batch(
     keep: Path | None = None,
     driver: str = "cocotb",
     waves: Path | None = None,
+    record: tuple[int, int] | None = None,
 ) -> SimReport:
     """Simulates the cores of one top module; parameters as for `simulate`.
 
@@ -159,12 +165,13 @@ def simulate_batch(
     if driver == "compiled":
         text, files = contents.split(verilog)
         cores = [(job.prefix, job.contract) for job in jobs]
-        built, cached = harness.build(text, top, cores, None if waves is None else waves.suffix[1:])
+        form = None if waves is None else waves.suffix[1:]
+        built, cached = harness.build(text, top, cores, form, depth=None if record is None else 1)
     else:
         built, cached = simbuild.build(verilog, top, simulator)
     middle = time.perf_counter()
     folder = _folder(keep)
-    plan = _plan(jobs, gaps, seed, faults, timing_samples)
+    plan = _plan(jobs, gaps, seed, faults, timing_samples, record)
     # Kept where nothing can be said of the core: the log is then all there is.
     if driver == "compiled":
         contents.write(files, folder)
@@ -187,7 +194,7 @@ def _check_driver(driver: str, simulator: str, jobs: Sequence[Job], waves: Path 
                 f"the compiled driver needs the simulator verilator, not {simulator!r}"
             )
         if waves is not None and waves.suffix[1:] not in harness.WAVES:
-            raise LutgenError(f"{waves}: wave files are named *.vcd or *.fst")
+            raise LutgenError(f"{waves}: wave files are named *.vcd, *.fst or *.saif")
         if waves is not None and len(jobs) > 1:
             raise LutgenError(f"{waves}: waves are those of one core, not of {len(jobs)}")
     elif waves is not None or any(job.golden is not None for job in jobs):
@@ -242,7 +249,12 @@ def default_timing_samples(contracts: Sequence[Mapping[str, Any]]) -> int:
 
 
 def _plan(
-    jobs: Sequence[Job], gaps: float, seed: int, faults: bool, timing_samples: int | None
+    jobs: Sequence[Job],
+    gaps: float,
+    seed: int,
+    faults: bool,
+    timing_samples: int | None,
+    record: tuple[int, int] | None,
 ) -> dict[str, Any]:
     count = default_timing_samples([job.contract for job in jobs])
     count = count if timing_samples is None else timing_samples
@@ -253,6 +265,11 @@ def _plan(
         passes.append({"name": "all", "gaps": 0})
     if count:
         passes.append({"name": "timing", "gaps": 0, "samples": count})
+    if record is not None:
+        fill, count = record
+        # As many behind them keep the source busy to the end.
+        entry = {"name": "record", "gaps": 0, "samples": count + 2 * fill, "record": [fill, count]}
+        passes.append(entry)
     return {
         "format": "lutgen-bench",
         "version": 1,
@@ -370,4 +387,5 @@ def _report(core: dict[str, Any], job: Job) -> CoreReport:
         steady=len(set(tail)) <= 1,
         cycles=core["cycles"],
         errors=tuple(core["errors"]),
+        window=core.get("window"),
     )
