@@ -54,6 +54,23 @@ def test_names_do_not_look_like_bits():
     assert not re.search(r"\\\S+\[\S* ", core.verilog)
 
 
+def test_more_samples_under_way_than_it_takes_to_find_the_pace(verilator):
+    """13 at a time: the interval is constant from the third on."""
+    model = sim.random_model(np.random.default_rng(5), layers=2, features=6, metric="l1")
+    layers = {
+        "fc0": {"lanes": 3, "fan_in": 6, "encoder_centroids": 1, "encoder_dims": 1},
+        "fc1": {"lanes": 4, "fan_in": 5, "encoder_centroids": 2, "encoder_dims": 2},
+    }
+    core = build(model, layers=layers, input_lanes=2)
+    assert core.contract["latency"] > 12 * core.contract["interval"]
+    inputs = sim.random_inputs(np.random.default_rng(1), model, 12)
+    golden = model.run(inputs)[model.nodes[-1].name]
+    report = simulate(
+        core.verilog, core.contract, inputs, golden, driver="compiled", timing_samples=120
+    )
+    assert report.passed, report.describe()
+
+
 @pytest.mark.parametrize("batch", range(2))
 def test_random_cores(verilator, batch):
     """52 networks: every word under random stalls, broken frames, timing to the cycle."""

@@ -176,12 +176,15 @@ class Net:
 
 
 def settle(spec: "NetworkSpec", depths: Sequence[int | None], pace: int) -> tuple[Net, int | None]:
-    """Runs samples until they come at a constant interval; None where they do not."""
+    """Runs samples until they come at a constant interval, and then until the first of them has left
+    before the last began, so that as many are under way as ever will; None where they do not.
+    """
     net = Net(spec, depths, pace)
     samples = 4
     while samples < SAMPLES:
         net.run(samples)
         if (interval := net.interval()) is not None:
+            net.run(samples + ceil_div(net.left.at[-1] - net.began.at[-1], interval) + 1)
             return net, interval
         samples += max(2, samples // 4)
     return net, None
