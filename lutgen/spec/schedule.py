@@ -176,8 +176,8 @@ class Net:
 
 
 def settle(spec: "NetworkSpec", depths: Sequence[int | None], pace: int) -> tuple[Net, int | None]:
-    """Runs samples until they come at a constant interval, and on until as many are under way as ever
-    will be; None where they do not.
+    """Runs samples until they come at a constant interval, and on until as many are under way as
+    ever will be; None where they do not.
     """
     net = Net(spec, depths, pace)
     samples = 4
