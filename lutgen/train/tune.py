@@ -20,6 +20,7 @@ __all__ = ["PARAMETERS", "Diverged", "Epoch", "Samples", "Snapshot", "Tuning", "
 PARAMETERS = ("weight", "bias", "books", "residual")
 
 SCALED = 1 << 16  # pixels that scales are chosen on between epochs
+JUDGED = 1024  # samples that new scales have to suit
 GROWTH = 1e6  # of a parameter, over what its root mean square was: more is no training
 
 
@@ -320,8 +321,7 @@ def tune(
     for epoch in range(state.done, tuning.epochs):
         order = np.random.default_rng((*seed, epoch)).permutation(len(samples.q))
         if epoch:
-            chosen = np.sort(order[: min(scaled, 1024)])
-            fit_all(net, columns(samples.q[chosen], net.inside).astype(np.float32))
+            refresh(net, samples, order, scaled, workers)
         total, right = 0.0, 0.0
         for number, start in enumerate(starts):
             chosen = order[start : start + tuning.batch]
@@ -375,6 +375,29 @@ def tune(
             progress(epoch + 1, measured)
     state.best.restore(net)
     return state
+
+
+def refresh(
+    net: LookupNet, samples: Samples, order: NDArray[np.integer], count: int, workers: Workers
+) -> None:
+    """Chooses scales anew for what training has made of the parameters, if that lowers the loss.
+
+    Weights grow, and tables that clip hold them back. But a scale that is hardly another rounds
+    every entry anew, and undoes what a refit and training have made of the roundings.
+
+    Parameters
+    ----------
+    order : int array
+        Samples in random order: scales are chosen on the first ``count`` of them, 1,024 at most,
+        and judged on the first 1,024.
+    """
+    some = order[:JUDGED]
+    judged = Samples(samples.q[some], samples.y[some])
+    before, loss = Snapshot.of(net), score(net, judged, workers)[1]
+    chosen = np.sort(order[: min(count, JUDGED)])
+    fit_all(net, columns(samples.q[chosen], net.inside).astype(np.float32))
+    if score(net, judged, workers)[1] > loss:
+        before.restore(net)
 
 
 def hint_layers(net: LookupNet, origin: FloatNet) -> dict[str, str]:
