@@ -59,10 +59,10 @@ def rows(_: Path) -> list[Row]:
         row("refit", "window", "chw", 2, "l1", 4, ""),
         row("refit", "window", "chw", 2, "l1", 3, ""),
         row("joint", "window", "chw", 4, "l2", 8, ">= 79 %"),
-        row("joint", "window", "chw", 2, "l2", 8, "drop <= 1.0", epochs=2),
-        row("joint", "window", "chw", 2, "l1", 8, "drop <= 1.5", epochs=2),
+        row("joint", "window", "chw", 2, "l2", 8, "drop <= 1.0", epochs=3),
+        row("joint", "window", "chw", 2, "l1", 8, "drop <= 1.5", epochs=3),
         row("joint", "window", "chw", 2, "l1", 4, "drop <= 2.0", epochs=4),
-        row("joint", "window", "chw", 2, "chebyshev", 8, "drop <= 2.0", epochs=2),
+        row("joint", "window", "chw", 2, "chebyshev", 8, "drop <= 2.0", epochs=3),
     ]
 
 

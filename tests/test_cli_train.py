@@ -328,8 +328,8 @@ def test_networks_and_data_that_do_not_go_together(images, data, network, tmp_pa
         (["--set", "joint=2"], "--set: must be STAGE.KEY=VALUE, not 'joint=2'"),
         (
             ["--set", "train.batch=2"],
-            "--set: Stage of a setting must be one of float, replace, refit, calibrate, joint, "
-            "not 'train'",
+            "--set: Stage of a setting must be one of float, replace, refit, narrow, calibrate, "
+            "joint, not 'train'",
         ),
         (
             ["--set", "refit.epochs=2"],
@@ -346,7 +346,7 @@ def test_networks_and_data_that_do_not_go_together(images, data, network, tmp_pa
         ),
         (
             ["--stages", "train"],
-            "--stages: Stage must be one of replace, refit, calibrate, joint, not 'train'",
+            "--stages: Stage must be one of replace, refit, narrow, calibrate, joint, not 'train'",
         ),
         (
             ["--stages", "joint"],

@@ -107,7 +107,7 @@ def test_numbers_of_numpy_and_their_manifest():
         ({"tables": "bound"}, "Tables must be one of free, tied, not 'bound'"),
         (
             {"stages": ["train"]},
-            "Stage must be one of replace, refit, calibrate, joint, not 'train'",
+            "Stage must be one of replace, refit, narrow, calibrate, joint, not 'train'",
         ),
         (
             {"layers": {"fc1": {"lanes": 2}}},
@@ -139,7 +139,7 @@ def test_numbers_of_numpy_and_their_manifest():
         ({"subvec": 46}, "Sub-vector length must not exceed the 45 inputs of layer 2, as 46 does"),
         (
             {"settings": {"train": {}}},
-            "Stage of a setting must be one of float, replace, refit, calibrate, joint, "
+            "Stage of a setting must be one of float, replace, refit, narrow, calibrate, joint, "
             "not 'train'",
         ),
         (

@@ -7,6 +7,7 @@ from test_train_lookups import chosen, row_lists
 
 from lutgen.numeric import Format
 from lutgen.train import refit as closed
+from lutgen.train import walk as walking
 from lutgen.train.arch import build, he
 from lutgen.train.conv import Dense, Taps, Window
 from lutgen.train.convert import LayerOptions, convert
@@ -234,21 +235,21 @@ def test_what_the_skip_path_lacks_is_paid_back_at_the_join(monkeypatch):
         )
         with monkeypatch.context() as patch:
             if not paid:
-                patch.setattr(closed, "_owed", lambda *_: 0.0)
+                patch.setattr(walking, "_owed", lambda *_: 0.0)
             refit(net, origin, inside(q[:80], net), np.random.default_rng(6))
         results[paid] = error(net, origin, q[80:])
     assert results[True] < 0.6 * results[False]
 
 
-def owed_of(origin, name, ready, **more):
+def owed_of(origin, name, ready):
     """What `_owed` says of a layer when the ``ready`` ones hold 1 too little."""
     net = lookup_net(origin, subvec=2)
-    real = {k.name: np.full((1, 1), 5.0) for k in origin.layers}
-    real["input"] = np.full((1, 1), 5.0)
+    teacher = walking.Floats(net, origin, np.zeros((4, 1), np.float32))
+    teacher.real |= {k.name: np.full((1, 1), 5.0) for k in origin.layers}
     values = {name: np.full((1, 1), 8.0) for name in ready}  # of 0.5: 4
     wires = {name: Wire(UNSIGNED, 0.5) for name in ready}
     op = next(op for op in net.ops if op.name == name)
-    return float(np.sum(closed._owed(net, origin, op, real, values, wires)))
+    return float(np.sum(walking._owed(net, teacher, op, values, wires)))
 
 
 def test_only_the_last_to_arrive_pays():
@@ -479,7 +480,8 @@ def test_every_layer_meets_its_inputs_and_what_it_should_give():
     net = lookup_net(origin)
     x = inside(random_inputs(rng, net, UNSIGNED, 6), net)
     arrived = {}
-    closed.walk(net, origin, x, lambda op, q, target: arrived.update({op.name: (q, target)}))
+    teacher = walking.Floats(net, origin, x)
+    walking.walk(net, teacher, x, lambda op, q, target: arrived.update({op.name: (q, target)}))
     assert list(arrived) == list(net.lookups)
     for name, (q, target) in arrived.items():
         lookup = net.lookups[name]

@@ -32,6 +32,8 @@ def check_start(begun: Checkpoint, run: Mapping[str, Any], path: str | os.PathLi
     free = {"lutgen", "start", "stages", "settings", "augment", "epochs", "float_epochs"}
     if {"replace", "refit"} & set(run["settings"]["stages"]):
         free.add("tables")
+    if "narrow" in run["settings"]["stages"]:
+        free.add("table_bits")
     wrong = [what for what in differences(begun, run) if what not in free]
     if wrong:
         raise LutgenError(
@@ -51,9 +53,22 @@ def differences(known: Checkpoint, run: Mapping[str, Any]) -> list[str]:
         theirs = known.run.get(what)
         if what == "settings" and isinstance(theirs, dict):
             result += [key for key in mine if key not in theirs or theirs[key] != mine[key]]
+            if "layers" in result and _but_bits(theirs.get("layers")) == _but_bits(mine["layers"]):
+                result[result.index("layers")] = "table_bits"
         elif theirs != mine:
             result.append(what)
-    return result
+    return list(dict.fromkeys(result))
+
+
+def _but_bits(layers: Any) -> Any:
+    """Layers' settings less table bits, and less layers that then have none."""
+    if not isinstance(layers, dict):
+        return layers
+    cut = {
+        name: {key: value for key, value in own.items() if key != "table_bits"}
+        for name, own in layers.items()
+    }
+    return {name: own for name, own in cut.items() if own}
 
 
 def digest(arrays: Sequence[NDArray[Any]]) -> str:

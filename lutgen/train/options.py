@@ -17,7 +17,7 @@ from lutgen.train.tune import PARAMETERS
 
 __all__ = ["ENCODES", "ORDERS", "STAGES", "TABLES", "Options", "StageOptions"]
 
-STAGES = ("replace", "refit", "calibrate", "joint")
+STAGES = ("replace", "refit", "narrow", "calibrate", "joint")
 ENCODES = ("pixel", "window")
 ORDERS = ("hwc", "chw")
 TABLES = ("free", "tied")
@@ -40,6 +40,7 @@ STAGE_FIELDS = {
     "float": FLOAT,
     "replace": CLOSED,
     "refit": (*CLOSED, "ridge"),
+    "narrow": ("samples", "ridge"),
     "calibrate": TUNED,
     "joint": TUNED,
 }
@@ -52,12 +53,12 @@ class StageOptions:
     Parameters
     ----------
     samples : int or None
-        Of ``replace`` and ``refit``: training samples they look at.
+        Of ``replace``, ``refit`` and ``narrow``: training samples they look at.
     restarts : int or None
         Of ``replace`` and ``refit``: k-means runs, the best of which is kept.
     ridge : float or None
-        Of ``refit``: how strongly tables are drawn to codebooks times weights; None for what
-        explains samples best that were left out, in each layer.
+        Of ``refit``: how strongly tables are drawn to codebooks times weights, and of ``narrow``,
+        to what they were; None for what explains samples best that were left out, in each layer.
     epochs, batch, learning_rate, decay, optimiser, schedule
         Of ``float``, ``calibrate`` and ``joint``: see `lutgen.train.tune.Tuning`.
     beta, distill, follow, hint, temperature, train
@@ -155,7 +156,8 @@ class Options:
         For single layers, by name: any of ``subvec``, ``centroids``, ``metric``, ``table_bits``,
         ``activation_bits``, ``encode``, ``order``.
     stages : sequence of str
-        Which of ``replace``, ``refit``, ``calibrate``, ``joint`` are run; always in this order.
+        Which of ``replace``, ``refit``, ``narrow``, ``calibrate``, ``joint`` are run; always in
+        this order. ``narrow`` starts from a checkpoint of other table bits, not from the first two.
     settings : mapping of str to StageOptions or mapping
         By stage; ``float`` is one here.
     seed : int
@@ -202,6 +204,8 @@ class Options:
         for stage in self.stages:
             _choice(stage, STAGES, "Stage")
         put("stages", tuple(stage for stage in STAGES if stage in self.stages))
+        if "narrow" in self.stages and {"replace", "refit"} & set(self.stages):
+            raise ValueError("Stages must hold replace and refit, or narrow, not both")
         settings = {name: stage_options(name, chosen) for name, chosen in self.settings.items()}
         put("settings", settings)
         for key, stage, low in (("float_epochs", "float", 1), ("epochs", "joint", 0)):

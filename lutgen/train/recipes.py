@@ -62,7 +62,7 @@ def recipe(shape: tuple[int, ...], convolves: bool, count: int, trained: bool) -
         joint = Tuning(
             epochs=min(epochs, many if count >= 10_000 else 100),
             batch=16 if trained else batch,
-            learning_rate=1e-3 if trained else 5e-3,
+            learning_rate=3e-3 if trained else 5e-3,
             beta=1.0,
             distill=0.9,
             follow=0.1,

@@ -5,7 +5,6 @@ towards what the float network gives there.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,106 +13,21 @@ from lutgen.numeric import ceil_div
 from lutgen.train import floatnet as fl
 from lutgen.train.kmeans import kmeans
 from lutgen.train.lookups import Lookup, Vectors
-from lutgen.train.lutnet import Flat, Join, LookupNet, LookupOp, Op, Wire
+from lutgen.train.lutnet import Flat, LookupNet, LookupOp
 from lutgen.train.optim import Float32Array
 from lutgen.train.rounding import Feedback, centred
-from lutgen.train.scales import Bases, Round, fit_op, forward_by_parts
+from lutgen.train.scales import Round
+from lutgen.train.walk import Floats, walk
 
 __all__ = ["refit", "replace"]
 
 ROWS = 1 << 14  # sub-vectors of a codebook that k-means looks at
-SCALED = 1 << 16  # pixels that scales are chosen on
 PART = 1 << 24  # values of regressors that are formed at once
 NOISE = 1e-8  # of a regressor's mean square
 JUDGES = 5  # one sample in so many chooses the ridge
 FEW, CAUTIOUS = 64, 0.1  # fewer samples than that choose none, and this is taken
 MILDEST, STRONGEST = -6, 3  # powers of 4 that it may be
 UNKNOWNS = 6144  # a codebook matrix with more is refitted tied: the Gram matrix grows by the square
-
-
-def walk(
-    net: LookupNet,
-    origin: fl.FloatNet,
-    q: Float32Array,
-    each: Callable[[LookupOp, Float32Array, Float32Array], Round | None],
-    progress: Callable[[int], object] | None = None,
-) -> None:
-    """Calls ``each`` with every lookup operation, what now arrives there and what it should give.
-
-    Scales follow, and what ``each`` gives rounds the tables. Behind a residual join, the last layer
-    to arrive is asked for what the others lack too, so that errors of the skip path are made good.
-    """
-    size = max(1, net.part)
-    bases = Bases(net)
-    ops = {op.name: op for op in net.ops}
-    wires = {"input": net.source}
-    values = {"input": q}
-    real = {"input": q * np.float32(net.source.scale)}
-    left, left_real = dict(net.uses), {name: len(u) for name, u in origin.users.items()}
-    done = 0
-    for layer in origin.layers:
-        inputs = [real[name] for name in layer.inputs]
-        parts = [
-            layer.forward([x[:, s : s + size] for x in inputs], False)[0]
-            for s in range(0, q.shape[1], size)
-        ]
-        real[layer.name] = np.concatenate(parts, axis=1)
-        for name in layer.inputs:
-            left_real[name] -= 1
-            if not left_real[name]:
-                del real[name]
-        op = ops.get(layer.name)
-        if op is None:
-            continue
-        xs = [values[name] for name in op.inputs]
-        target, rounding = real[layer.name], None
-        if isinstance(op, LookupOp):
-            target = target + _owed(net, origin, op, real, values, wires)
-            op.form([wires[name] for name in op.inputs])
-            rounding = each(op, xs[0], target)
-        few = max(size, min(len(q[0]), SCALED // int(np.prod(xs[0].shape[2:], dtype=int))))
-        fit_op(
-            op,
-            [x[:, :few] for x in xs],
-            [wires[name] for name in op.inputs],
-            target[:, :few],
-            bases,
-            rounding,
-        )
-        wires[op.name] = op.wire
-        ints = op.lookup.integers() if isinstance(op, LookupOp) else None
-        values[op.name] = forward_by_parts(op, xs, ints, size)
-        for name in op.inputs:
-            left[name] -= 1
-            if not left[name]:
-                del values[name]
-        if isinstance(op, LookupOp):
-            done += 1
-            if progress is not None:
-                progress(done)
-
-
-def _owed(
-    net: LookupNet,
-    origin: fl.FloatNet,
-    op: Op,
-    real: dict[str, Float32Array],
-    values: dict[str, Float32Array],
-    wires: dict[str, Wire],
-) -> NDArray[Any] | float:
-    """What the other inputs of a join that only ``op`` is missing from lack."""
-    users = [user for user in net.ops if op.name in user.inputs]
-    if len(users) != 1 or not isinstance(users[0], Join):
-        return 0.0
-    layer = next(layer for layer in origin.layers if layer.name == users[0].name)
-    total: NDArray[Any] | float = 0.0
-    for name, ideal in zip(users[0].inputs, layer.inputs, strict=True):
-        if name == op.name:
-            continue
-        if name not in values:
-            return 0.0
-        total = total + (real[ideal] - values[name] * np.float32(wires[name].scale))
-    return total
 
 
 def replace(
@@ -141,7 +55,7 @@ def replace(
             op.lookup.tie()
             op.lookup.books = clustered(op.lookup, x, rng, iterations, restarts)
 
-    walk(net, origin, q, each, progress)
+    walk(net, Floats(net, origin, q), q, each, progress)
 
 
 def clustered(
@@ -200,7 +114,7 @@ def refit(
             return regress(op.lookup, x, target, ridge, free)
         return None
 
-    walk(net, origin, q, each, progress)
+    walk(net, Floats(net, origin, q), q, each, progress)
 
 
 def _exact(net: LookupNet, name: str) -> bool:
@@ -302,7 +216,7 @@ def regress(
     """Refits one layer's tables, or the weights behind them, and its bias.
 
     Without a ``ridge``, one sample in `JUDGES` is left out at first and chooses it. Gives what
-    rounds the tables, if they are free.
+    rounds the tables, if they are free. What they are before is where the ridge draws them to.
     """
     rows = lookup.rows
     free = (
@@ -310,7 +224,9 @@ def regress(
         and isinstance(lookup, Vectors)
         and rows.taps * lookup.groups * lookup.centroids <= UNKNOWNS
     )
-    start = lookup.tied_tables() if free and isinstance(lookup, Vectors) else lookup.weight
+    if not free and isinstance(lookup, Vectors) and lookup.residual is not None:
+        return None  # free tables too large for it stay as they are
+    start = lookup.real_tables() if free and isinstance(lookup, Vectors) else lookup.weight
     count = start.shape[1]
     unknowns = rows.taps * count
     pixels = int(np.prod(target.shape[2:], dtype=int))
@@ -358,17 +274,17 @@ def _freed(
 ) -> Round:
     """Gives a layer tables of its own, ``start`` and ``change``; and what rounds them."""
     best = np.asarray(start + change, dtype=np.float64)
-    lookup.moved[:] = 0
+    tied = lookup.tied_tables().reshape(change.shape)
     if lookup.rows.whole:
         whole = best
         best = centred(whole, lookup.centroids)
-        lookup.moved[:] = (whole - best)[:: lookup.centroids].sum(axis=0)
+        lookup.moved += (whole - best)[:: lookup.centroids].sum(axis=0)
 
     def take(tables: NDArray[np.float64]) -> None:
         difference = tables - start
         lookup.bias[:] = moments.bias(difference)
         shape = (lookup.rows.taps, -1, lookup.outputs)
-        lookup.residual = difference.reshape(shape).astype(np.float32)
+        lookup.residual = (tables - tied).reshape(shape).astype(np.float32)
 
     take(best)
     feedback = Feedback(matrix, lookup.table)

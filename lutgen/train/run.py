@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import lutgen
 from lutgen.model import Model
+from lutgen.numeric import Format
 from lutgen.train import refit as closed
 from lutgen.train import report
 from lutgen.train.arch import build
@@ -35,7 +36,8 @@ from lutgen.train.identity import (
 )
 from lutgen.train.inputs import check_augment, check_fit, input_activation, quantise_samples
 from lutgen.train.lutnet import LookupNet, Wire
-from lutgen.train.options import STAGES, Options
+from lutgen.train.narrow import narrow
+from lutgen.train.options import LAYER_FIELDS, Options
 from lutgen.train.parallel import Workers
 from lutgen.train.progress import Clock, Progress
 from lutgen.train.recipes import Recipe, recipe
@@ -44,6 +46,7 @@ from lutgen.train.tune import Diverged, Epoch, Samples, Snapshot, State, Tuning,
 __all__ = ["Run", "TrainResult"]
 
 MOST_HELD = 5000  # held-out samples; more would not tell epochs apart any better
+SEEDED = ("replace", "refit", "calibrate", "joint")  # stages with chance in them, in this order
 BEYOND = 5.0  # a loss so many times that of guessing is no hard start but a divergence
 
 
@@ -144,6 +147,8 @@ class Run:
         self.augment = self.recipe.augment if self.asked is None else self.asked
         if self.asked is not None:
             check_augment(self.asked, self.net)
+        if self.start is None and "narrow" in options.stages:
+            raise ValueError("Stage narrow must start from a checkpoint of other table bits")
         if self.start is None and not {"replace", "refit"} & set(options.stages):
             raise ValueError(
                 "Stages must hold replace or refit where no checkpoint is started from"
@@ -202,6 +207,8 @@ class Run:
         )
         if known is not None and known.net is not None:
             known.net.restore(self.lookup)
+            if old is None:
+                self._as_begun(known)
         todo = list(self.options.stages)
         state = None
         if old is not None and old.stage in todo:
@@ -262,9 +269,18 @@ class Run:
             )
 
     def _stage(self, stage: str, state: State | None) -> None:
-        number = STAGES.index(stage) + 1
+        number = SEEDED.index(stage) + 1 if stage in SEEDED else 0
         wish = self.options.stage(stage)
-        if stage in ("replace", "refit"):
+        if stage == "narrow":
+            narrow(
+                self.lookup,
+                {name: own.table_bits for name, own in self.layers.items()},
+                self._few(wish.samples or self.recipe.samples),
+                ridge=wish.ridge,
+                free=self.options.tables == "free",
+                progress=Clock(self.progress, stage, len(self.layers)),
+            )
+        elif stage in ("replace", "refit"):
             rng = np.random.default_rng((self.options.seed, number))
             clock = Clock(self.progress, stage, len(self.layers))
             q = self._few(wish.samples or self.recipe.samples)
@@ -287,6 +303,9 @@ class Run:
                 self.alone = report.alone(self.lookup, self.origin, held, self.workers)
         else:
             self._tune(stage, number, self.tuning(stage), state)
+        self.accuracy.pop(
+            stage, None
+        )  # one that it started from: stages stand in the order they ran
         self.accuracy[stage] = score(self.lookup, self.test, self.workers)[0]
         self._save(stage, True, net=Snapshot.of(self.lookup))
 
@@ -372,7 +391,7 @@ class Run:
             total = done = len(self.layers)
             if old.stage == "float":
                 total = done = self.float_epochs
-            elif old.stage not in ("replace", "refit"):
+            elif old.stage not in ("replace", "refit", "narrow"):
                 total = done = self.tuning(old.stage).epochs
             if (state := old.state or old.float_state) is not None:
                 done = state.done
@@ -386,6 +405,13 @@ class Run:
         if begun.net is None and begun.state is not None:
             begun.net = begun.state.best
         return begun
+
+    def _as_begun(self, known: Checkpoint) -> None:
+        """Gives tables the bits that they have in the checkpoint that this run starts from."""
+        settings = known.run["settings"]
+        theirs = Options(**{key: settings[key] for key in (*LAYER_FIELDS, "layers")})
+        for name, lookup in self.lookup.lookups.items():
+            lookup.table = Format(theirs.layer(name).table_bits, True)
 
     def _result(self, name: str, argmax: bool, diverged: str) -> TrainResult:
         held = self.samples(self.held)

@@ -1,0 +1,46 @@
+"""The stage that brings trained tables to fewer bits."""
+
+from collections.abc import Callable, Mapping
+
+from lutgen.numeric import Format
+from lutgen.train.lookups import Vectors
+from lutgen.train.lutnet import LookupNet, LookupOp
+from lutgen.train.optim import Float32Array
+from lutgen.train.refit import regress
+from lutgen.train.scales import Round
+from lutgen.train.walk import Itself, walk
+
+__all__ = ["narrow"]
+
+
+def narrow(
+    net: LookupNet,
+    bits: Mapping[str, int],
+    q: Float32Array,
+    *,
+    ridge: float | None = None,
+    free: bool = True,
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Tables of other bits that give most nearly what the network gives now; in place.
+
+    Layer by layer, as the refit goes, with the network itself in the place of the float network.
+    Codebooks stay. Gradients that train tables of few bits from the start hold worse: a step hardly
+    moves such an entry, or by much.
+
+    Parameters
+    ----------
+    bits : mapping of str to int
+        Of the tables of every lookup operation, by name.
+    q : float32 array ``[C, batch, H, W]`` or ``[K, batch]``
+        Input integers.
+    ridge, free, progress
+        See `lutgen.train.refit.refit`.
+    """
+
+    def each(op: LookupOp, x: Float32Array, target: Float32Array) -> Round | None:
+        lookup = op.lookup
+        lookup.table = Format(bits[op.name], True)
+        return regress(lookup, x, target, ridge, free) if isinstance(lookup, Vectors) else None
+
+    walk(net, Itself(net, q), q, each, progress)
