@@ -3,6 +3,7 @@
 import os
 import platform
 import resource
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,13 +37,24 @@ def described(rows: list[Row]) -> list[str]:
     )
 
 
-def convert_resnet8(row: Row, data: Dataset, **options: Any) -> TrainResult:
+def convert_resnet8(
+    row: Row, data: Dataset, *, table_bits: int | Sequence[int] = 8, **options: Any
+) -> TrainResult:
     """Trains with a row's ``subvec``, ``metric``, ``encode`` and ``seed``; the first and the last
     layer stay exact.
+
+    Parameters
+    ----------
+    table_bits : int or sequence of int
+        Of all other layers, or of one after the other.
     """
     net = import_onnx(NETWORK)
     weighted = [layer.name for layer in net.layers if hasattr(layer, "rows")]
     exact = {"metric": "digit", "centroids": 16}
+    inner = weighted[1:-1]
+    bits = [table_bits] * len(inner) if isinstance(table_bits, int) else list(table_bits)
+    most = max(bits)
+    own = {k: {"table_bits": n} for k, n in zip(inner, bits, strict=True) if n < most}
     encode, _, order = row["encode"].partition(" ")
     return train(
         data,
@@ -51,7 +63,8 @@ def convert_resnet8(row: Row, data: Dataset, **options: Any) -> TrainResult:
         metric=row["metric"],
         encode=encode,
         order=order or "chw",
-        layers={weighted[0]: {**exact, "encode": "pixel"}, weighted[-1]: exact},
+        table_bits=most,
+        layers={weighted[0]: {**exact, "encode": "pixel"}, **own, weighted[-1]: exact},
         seed=row["seed"],
         **options,
     )

@@ -13,13 +13,28 @@ import json
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _common import ROOT, Row, cifar10, play
 from _train import convert_resnet8, described, environment, needed
 
 from lutgen.model import save
-from lutgen.train import load_data
+from lutgen.train import Dataset, TrainResult, load_data
+
+THREADS = int(os.environ.get("LUTGEN_THREADS", "2"))
+KEPT = ROOT / "examples" / "models" / "cifar10_85k.lut"
+LARGE = "66666556"  # table bits of the layers in between: what fits an ECP5-85F
+NARROW = {"samples": 2000}
+# Few bits: entries stand in the middle of what rounds to them, and only those whose gradients agree
+# should get to another.
+GENTLE = {
+    "learning_rate": 5e-4,
+    "follow": 0.0,
+    "beta": 0.0,
+    "train": ("residual", "bias"),
+    "batch": 16,
+}
 
 
 def row(
@@ -49,6 +64,28 @@ def row(
     }
 
 
+def narrowed(bits: str, goal: str, epochs: int) -> Row:
+    """The l1 network of `fine` with tables of fewer bits, each layer's a digit of ``bits``."""
+    return {
+        "stage": "narrow",
+        "encode": "window chw",
+        "subvec": 2,
+        "metric": "l1",
+        "table_bits": bits,
+        "goal": goal,
+        "epochs": epochs,
+        "ridge": None,
+        "seed": 0,
+        "narrow": NARROW,
+        **({"joint": {k: v for k, v in GENTLE.items() if k != "train"}} if epochs else {}),
+    }
+
+
+def fine() -> Row:
+    """The network that `narrowed` ones start from."""
+    return row("joint", "window", "chw", 2, "l1", 8, "drop <= 1.5", epochs=3)
+
+
 def rows(_: Path) -> list[Row]:
     """What is measured: c = 16, 8-bit activations, first and last layer exact."""
     needed()
@@ -60,32 +97,55 @@ def rows(_: Path) -> list[Row]:
         row("refit", "window", "chw", 2, "l1", 3, ""),
         row("joint", "window", "chw", 4, "l2", 8, ">= 79 %"),
         row("joint", "window", "chw", 2, "l2", 8, "drop <= 1.0", epochs=3),
-        row("joint", "window", "chw", 2, "l1", 8, "drop <= 1.5", epochs=3),
-        row("joint", "window", "chw", 2, "l1", 4, "drop <= 2.0", epochs=4),
+        fine(),
+        narrowed("4" * 8, "drop <= 2.0", epochs=1),
+        narrowed(LARGE, "drop <= 2.0", epochs=0),
         row("joint", "window", "chw", 2, "chebyshev", 8, "drop <= 2.0", epochs=3),
     ]
+
+
+def checkpoint(row: Row) -> Path:
+    """Where a row's run stands."""
+    key = zlib.crc32(json.dumps(row, sort_keys=True).encode())
+    return ROOT / "build" / f"resnet8_{key:08x}.ckpt"
+
+
+def run(row: Row, data: Dataset) -> TrainResult:
+    """What a row asks for, from where it was left."""
+    options: dict[str, Any] = {
+        "table_bits": row["table_bits"],
+        "stages": ("replace", "refit") if row["stage"] == "refit" else ("refit", "joint"),
+        "epochs": row["epochs"],
+        "settings": {
+            "refit": {} if row["ridge"] is None else {"ridge": row["ridge"]},
+            "joint": {"batch": row["batch"]} if "batch" in row else {},
+        },
+    }
+    if row["stage"] == "narrow":
+        run(fine(), data)
+        options |= {
+            "table_bits": [int(digit) for digit in row["table_bits"]],
+            "stages": ("narrow", "joint") if row["epochs"] else ("narrow",),
+            "start": checkpoint(fine()),
+            "settings": {"narrow": NARROW, "joint": GENTLE if row["epochs"] else {}},
+        }
+    return convert_resnet8(
+        row,
+        data,
+        **options,
+        checkpoint=checkpoint(row),
+        threads=THREADS,
+        progress=lambda step: print(row["subvec"], row["metric"], step, flush=True),
+    )
 
 
 def measure(row: Row, _: Path) -> Row:
     """Trains, and runs the model's golden inference on the test images."""
     data = load_data(cifar10())
-    key = zlib.crc32(json.dumps(row, sort_keys=True).encode())
-    threads = int(os.environ.get("LUTGEN_THREADS", "2"))
-    result = convert_resnet8(
-        row,
-        data,
-        table_bits=row["table_bits"],
-        stages=("replace", "refit") if row["stage"] == "refit" else ("refit", "joint"),
-        epochs=row["epochs"],
-        settings={
-            "refit": {} if row["ridge"] is None else {"ridge": row["ridge"]},
-            "joint": {"batch": row["batch"]} if "batch" in row else {},
-        },
-        checkpoint=ROOT / "build" / f"resnet8_{key:08x}.ckpt",
-        threads=threads,
-        progress=lambda step: print(row["subvec"], row["metric"], step, flush=True),
-    )
-    save(result.model, ROOT / "build" / f"resnet8_{key:08x}.lut")
+    result = run(row, data)
+    save(result.model, checkpoint(row).with_suffix(".lut"))
+    if row["table_bits"] == LARGE:
+        save(result.model, KEPT)
     predicted = result.model.predict(data.x_test)
     trained = result.network.outputs(result.model.quantise(data.x_test))
     return {
@@ -103,7 +163,7 @@ def measure(row: Row, _: Path) -> Row:
         "layers": [layer.to_manifest() for layer in result.layers],
         "test_samples": len(data.x_test),
         "seconds": round(result.seconds, 1),
-        "threads": threads,
+        "threads": THREADS,
         **environment(),
     }
 
@@ -119,9 +179,10 @@ def table(results: list[Row]) -> str:
         "integer model at the end; all in % of the 5,000 test images, which choose nothing. *Bits*",
         "are what an activation's index costs, log2 c / v. *Differ* counts test images of which",
         "any output of the exported model is not what training computed. Behind *joint* stand",
-        "its epochs, and how many images a step took. *Ridge* is the refit's; where none stands,",
-        "every layer chose its own. *Rounding* is how the refit rounds tables: with *feedback* of",
-        "its errors, or each entry to the *nearest*, as it was done before.",
+        "its epochs, and how many images a step took; *narrow* starts from the row of 8-bit tables,",
+        "and eight digits are the bits of the eight layers between. *Ridge* is the refit's; where",
+        "none stands, every layer chose its own. *Rounding* is how the refit rounds tables: with",
+        "*feedback* of its errors, or each entry to the *nearest*, as it was done before.",
         "",
         "| stages | encode | v | bits | metric | table bits | table KB | indices an image | float "
         "| refit | golden | lost | goal | differ | ridge | rounding | minutes | threads "
@@ -131,11 +192,10 @@ def table(results: list[Row]) -> str:
     ]
     for r in results:
         first = r["accuracy"]["float"]
-        stages = (
-            f"refit, joint ({r['epochs']} of {r.get('batch', 128)})"
-            if r["epochs"]
-            else "refit alone"
-        )
+        more = r.get("joint", r)
+        stages = f"joint ({r['epochs']} of {more.get('batch', 128)})" if r["epochs"] else "alone"
+        stages = f"narrow {stages}" if r["stage"] == "narrow" else f"refit {stages}"
+        stages = stages.replace(" joint", ", joint")
         lines.append(
             f"| {stages} | {r['encode']} | {r['subvec']} | {4 / r['subvec']:.2f} | {r['metric']} | "
             f"{r['table_bits']} | {r['table_bytes'] / 1024:.0f} | {r['encoded']} | "
