@@ -179,7 +179,7 @@ def table(results: list[Row]) -> str:
         "integer model at the end; all in % of the 5,000 test images, which choose nothing. *Bits*",
         "are what an activation's index costs, log2 c / v. *Differ* counts test images of which",
         "any output of the exported model is not what training computed. Behind *joint* stand",
-        "its epochs, and how many images a step took; *narrow* starts from the row of 8-bit tables,",
+        "its epochs, and how many images a step took; *narrow* starts from the row of l1 and 8 bits,",
         "and eight digits are the bits of the eight layers between. *Ridge* is the refit's; where",
         "none stands, every layer chose its own. *Rounding* is how the refit rounds tables: with",
         "*feedback* of its errors, or each entry to the *nearest*, as it was done before.",

@@ -349,6 +349,10 @@ def test_networks_and_data_that_do_not_go_together(images, data, network, tmp_pa
             "--stages: Stage must be one of replace, refit, narrow, calibrate, joint, not 'train'",
         ),
         (
+            ["--stages", "narrow"],
+            "--stages: Stage narrow must start from a checkpoint of other table bits",
+        ),
+        (
             ["--stages", "joint"],
             "--stages: Stages must hold replace or refit where no checkpoint is started from",
         ),

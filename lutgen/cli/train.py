@@ -40,7 +40,7 @@ COMPLAINTS = {
     "Order": "--order",
     "Tables": "--tables",
     "Setting |Stage of a setting": "--set",
-    "Stages? must": "--stages",
+    "Stages? must|Stage narrow": "--stages",
     "Augmentation": "--augment",
     "Seed": "--seed",
     "Float epochs": "--float-epochs",
