@@ -96,7 +96,7 @@ def rows(_: Path) -> list[Row]:
         row("refit", "window", "chw", 2, "l1", 4, ""),
         row("refit", "window", "chw", 2, "l1", 3, ""),
         row("joint", "window", "chw", 4, "l2", 8, ">= 79 %"),
-        row("joint", "window", "chw", 2, "l2", 8, "drop <= 1.0", epochs=3),
+        row("joint", "window", "chw", 2, "l2", 8, "drop <= 1.0", epochs=4),
         fine(),
         narrowed("4" * 8, "drop <= 2.0", epochs=1),
         narrowed(LARGE, "drop <= 2.0", epochs=0),

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from lutgen.numeric import Format
 from lutgen.train.lookups import Vectors
 from lutgen.train.lutnet import LookupNet, LookupOp
@@ -38,9 +40,20 @@ def narrow(
         See `lutgen.train.refit.refit`.
     """
 
+    was = {
+        name: lookup.integers().matrix * np.float32(lookup.table_scale)
+        for name, lookup in net.lookups.items()
+        if isinstance(lookup, Vectors) and lookup.residual is not None
+    }
+
     def each(op: LookupOp, x: Float32Array, target: Float32Array) -> Round | None:
         lookup = op.lookup
         lookup.table = Format(bits[op.name], True)
-        return regress(lookup, x, target, ridge, free) if isinstance(lookup, Vectors) else None
+        if not isinstance(lookup, Vectors):
+            return None
+        if op.name in was:
+            # As they were rounded and clipped, whatever another scale of the inputs makes of them.
+            lookup.residual = was[op.name] - lookup.tied_tables()
+        return regress(lookup, x, target, ridge, free)
 
     walk(net, Itself(net, q), q, each, progress)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutgen.train.floatnet import FloatNet
-from lutgen.train.lutnet import Join, LookupNet, LookupOp, Op, Wire
+from lutgen.train.lutnet import Join, LookupNet, LookupOp, Op, Wire, clamped
 from lutgen.train.optim import Float32Array
 from lutgen.train.scales import Bases, Round, fit_op, forward_by_parts
 
@@ -69,10 +69,7 @@ class Floats:
 
 
 class Itself:
-    """The network as it stands is its own teacher: every operation is run before it is changed.
-
-    Lookups should give what they would if their tables were not rounded.
-    """
+    """The network as it stands is its own teacher: every operation is run before it is changed."""
 
     def __init__(self, net: LookupNet, q: Float32Array):
         self.size = max(1, net.part)
@@ -82,17 +79,17 @@ class Itself:
 
     def wanted(self, op: Op) -> Float32Array:
         xs = [self.values[name] for name in op.inputs]
-        ints = op.lookup.integers() if isinstance(op, LookupOp) else None
-        self.values[op.name] = forward_by_parts(op, xs, ints, self.size)
-        self.scales[op.name] = op.wire.scale
+        parts = [[x[:, s : s + self.size] for x in xs] for s in range(0, len(xs[0][0]), self.size)]
         if isinstance(op, LookupOp):
-            parts = [
-                op.lookup.ideal(xs[0][:, s : s + self.size])
-                for s in range(0, xs[0].shape[1], self.size)
-            ]
-            result = np.concatenate(parts, axis=1)
+            # Before the clamp, but with tables rounded and clipped: training has reckoned with it.
+            ints = op.lookup.integers()
+            sums = np.concatenate([op.lookup.accumulate(x, ints) for (x,) in parts], axis=1)
+            result = (sums * np.float32(op.lookup.table_scale)).astype(np.float32)
+            y = sums if op.output is None else clamped(sums, op.lookup.shift, op.output)[0]
         else:
-            result = self.input(op, op.name)
+            y = np.concatenate([op.forward(some, None)[0] for some in parts], axis=1)
+            result = y * np.float32(op.wire.scale)
+        self.values[op.name], self.scales[op.name] = y, op.wire.scale
         for name in op.inputs:
             self.left[name] -= 1
             if not self.left[name]:
