@@ -32,13 +32,14 @@ STYLE = {
     "grid.alpha": 0.3,
     "legend.frameon": False,
 }
+LARGE = "85k"  # the device with a network of CIFAR-10
 # Told apart by people who see few colours too.
 COLOURS = {
     "up5k": "#cc6677",
     "hx8k": "#997700",
     "25k": "#4477aa",
     "xc7a35t": "#228833",
-    "85k": "#663399",
+    LARGE: "#663399",
 }
 RESOURCES = {  # colour, and what the rows call it
     "LUTs": ("#4477aa", "luts"),
@@ -104,7 +105,7 @@ def fill_speed(figure: Any, rows: list[Row]) -> None:
     routed = [r for r in rows if r.get("placements")]
     figure.set_size_inches(9, 3.6)
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    fill_rates(left, [r for r in routed if r["device"] != "85k"])  # of another data set
+    fill_rates(left, [r for r in routed if r["device"] != LARGE])  # of another data set
     fill_frequencies(right, routed)
 
 
