@@ -251,7 +251,28 @@ def readme(results: list[Row]) -> str:
     ]
     lines += ["", "```"]
     lines += [command(row) for row in results]
-    return "\n".join([*lines, "```", ""])
+    lines += ["```", *large()]
+    return "\n".join([*lines, ""])
+
+
+def large() -> list[str]:
+    """What is said of the network of `train_resnet8`, once that has left it here."""
+    path = MODELS / "cifar10_85k.lut"
+    if not path.is_file():
+        return []
+    model = lutgen.load(path)
+    return [
+        "",
+        f"[{path.name}]({path.name}) is MLPerf Tiny's pretrained ResNet-8 for the ECP5-85F, its",
+        "tables narrowed to 6 and 5 bits by `python benchmarks/train_resnet8.py`",
+        "([results](../../docs/results/train_resnet8.md)). Inputs are CIFAR-10's pixels,",
+        f"32 x 32 x 3 of 0 to 255; {100 * model.provenance['accuracy']['model']:.2f} % of 5,000 test images.",
+        f"SHA-256: `{model.provenance['sha256']}`.",
+        "",
+        "```",
+        f"lutgen build {path.name} --device 85k --interval 36864 --margin 0.02 -o 85k.v",
+        "```",
+    ]
 
 
 if __name__ == "__main__":

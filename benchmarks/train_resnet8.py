@@ -25,14 +25,14 @@ from lutgen.train import Dataset, TrainResult, load_data
 THREADS = int(os.environ.get("LUTGEN_THREADS", "2"))
 KEPT = ROOT / "examples" / "models" / "cifar10_85k.lut"
 LARGE = "66666556"  # table bits of the layers in between: what fits an ECP5-85F
-NARROW = {"samples": 2000}
-# Few bits: entries stand in the middle of what rounds to them, and only those whose gradients agree
-# should get to another.
-GENTLE = {
+# What a step does to entries of 6 bits is like what it does to those of 8. Entries of 4 bits stand
+# in the middle of what rounds to them: only where gradients agree should they get to another.
+GENTLE = {"learning_rate": 1e-3, "follow": 0.02, "batch": 16}
+STRICT = {
     "learning_rate": 5e-4,
     "follow": 0.0,
     "beta": 0.0,
-    "train": ("residual", "bias"),
+    "train": ["residual", "bias"],
     "batch": 16,
 }
 
@@ -64,8 +64,10 @@ def row(
     }
 
 
-def narrowed(bits: str, goal: str, epochs: int) -> Row:
-    """The l1 network of `fine` with tables of fewer bits, each layer's a digit of ``bits``."""
+def narrowed(bits: str, goal: str, ridge: float | None, joint: Row) -> Row:
+    """The l1 network of `fine` with tables of fewer bits, each layer's a digit of ``bits``, and one
+    epoch more.
+    """
     return {
         "stage": "narrow",
         "encode": "window chw",
@@ -73,11 +75,10 @@ def narrowed(bits: str, goal: str, epochs: int) -> Row:
         "metric": "l1",
         "table_bits": bits,
         "goal": goal,
-        "epochs": epochs,
-        "ridge": None,
+        "epochs": 1,
+        "ridge": ridge,
         "seed": 0,
-        "narrow": NARROW,
-        **({"joint": {k: v for k, v in GENTLE.items() if k != "train"}} if epochs else {}),
+        "joint": joint,
     }
 
 
@@ -98,8 +99,8 @@ def rows(_: Path) -> list[Row]:
         row("joint", "window", "chw", 4, "l2", 8, ">= 79 %"),
         row("joint", "window", "chw", 2, "l2", 8, "drop <= 1.0", epochs=4),
         fine(),
-        narrowed("4" * 8, "drop <= 2.0", epochs=1),
-        narrowed(LARGE, "drop <= 2.0", epochs=0),
+        narrowed("4" * 8, "drop <= 2.0", None, STRICT),
+        narrowed(LARGE, "drop <= 2.0", 100.0, GENTLE),
         row("joint", "window", "chw", 2, "chebyshev", 8, "drop <= 2.0", epochs=3),
     ]
 
@@ -125,9 +126,12 @@ def run(row: Row, data: Dataset) -> TrainResult:
         run(fine(), data)
         options |= {
             "table_bits": [int(digit) for digit in row["table_bits"]],
-            "stages": ("narrow", "joint") if row["epochs"] else ("narrow",),
+            "stages": ("narrow", "joint"),
             "start": checkpoint(fine()),
-            "settings": {"narrow": NARROW, "joint": GENTLE if row["epochs"] else {}},
+            "settings": {
+                "narrow": {} if row["ridge"] is None else {"ridge": row["ridge"]},
+                "joint": row["joint"],
+            },
         }
     return convert_resnet8(
         row,
