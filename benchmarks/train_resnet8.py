@@ -157,6 +157,7 @@ def measure(row: Row, _: Path) -> Row:
         "accuracy": result.accuracy,
         "golden": float(np.mean(predicted.classes == data.y_test)),
         "rounding": "feedback",
+        **({"rate": row.get("joint", {}).get("learning_rate", 3e-3)} if row["epochs"] else {}),
         "differ": int((predicted.outputs != trained).any(axis=1).sum()),
         "curves": {
             stage: [[e.loss, e.held_accuracy] for e in epochs]
@@ -183,10 +184,11 @@ def table(results: list[Row]) -> str:
         "integer model at the end; all in % of the 5,000 test images, which choose nothing. *Bits*",
         "are what an activation's index costs, log2 c / v. *Differ* counts test images of which",
         "any output of the exported model is not what training computed. Behind *joint* stand",
-        "its epochs, and how many images a step took. *Narrow* starts from the row of l1 and 8",
-        "bits; eight digits are those of the eight layers between. *Ridge* is the refit's; where",
-        "none stands, every layer chose its own. *Rounding* is how the refit rounds tables: with",
-        "*feedback* of its errors, or each entry to the *nearest*, as it was done before.",
+        "its epochs, how many images a step took, and the rate. *Narrow* starts from the row of",
+        "l1 and 8 bits; eight digits are those of the eight layers between. *Ridge* is the",
+        "refit's; where none stands, every layer chose its own. *Rounding* is how the refit",
+        "rounds tables: with *feedback* of its errors, or each entry to the *nearest*, as it was",
+        "done before.",
         "",
         "| stages | encode | v | bits | metric | table bits | table KB | indices an image | float "
         "| refit | golden | lost | goal | differ | ridge | rounding | minutes | threads "
@@ -197,7 +199,9 @@ def table(results: list[Row]) -> str:
     for r in results:
         first = r["accuracy"]["float"]
         more = r.get("joint", r)
-        stages = f"joint ({r['epochs']} of {more.get('batch', 128)})" if r["epochs"] else "alone"
+        stages = "alone"
+        if r["epochs"]:
+            stages = f"joint ({r['epochs']} of {more.get('batch', 128)}, {r['rate']:g})"
         stages = f"narrow {stages}" if r["stage"] == "narrow" else f"refit {stages}"
         stages = stages.replace(" joint", ", joint")
         lines.append(

@@ -315,7 +315,7 @@ def test_networks_and_data_that_do_not_go_together(images, data, network, tmp_pa
         (
             ["--layer", "fc1.lanes=2"],
             "--layer: Layer 'fc1' has no setting 'lanes'; there are subvec, centroids, metric, "
-            "table_bits, activation_bits, encode, order",
+            "table-bits, activation-bits, encode, order",
         ),
         (
             ["--layer", "fc9.subvec=2"],
@@ -338,11 +338,11 @@ def test_networks_and_data_that_do_not_go_together(images, data, network, tmp_pa
         ),
         (
             ["--set", "joint.learning-rate=fast"],
-            "--set: Setting 'learning_rate' of stage 'joint' must be a number, not 'fast'",
+            "--set: Setting 'learning-rate' of stage 'joint' must be a number, not 'fast'",
         ),
         (
             ["--set", "joint.learning-rate=nan"],
-            "--set: Setting 'learning_rate' of stage 'joint' must be a number from 0, not nan",
+            "--set: Setting 'learning-rate' of stage 'joint' must be a number from 0, not nan",
         ),
         (
             ["--stages", "train"],
@@ -350,7 +350,7 @@ def test_networks_and_data_that_do_not_go_together(images, data, network, tmp_pa
         ),
         (
             ["--stages", "narrow"],
-            "--stages: Stage narrow must start from a checkpoint of other table bits",
+            "--stages: Stage narrow must have a checkpoint of other table bits as its start",
         ),
         (
             ["--stages", "joint"],
@@ -545,8 +545,9 @@ def test_a_diverged_run_saves_the_last_good_state_and_says_so(data, tmp_path, ca
             "lutgen: warning: Stage joint: Training diverged in epoch 1: "
         )
         assert err.splitlines()[-1].endswith(
-            "; lower its learning_rate with --set joint.learning-rate=RATE; "
-            f"{target} holds the last good state, and --start {target}.ckpt with another -o goes on"
+            "; lower its learning rate with --set joint.learning-rate=RATE; "
+            f"{target} holds the last good state, from which --start {target}.ckpt --stages joint "
+            "with another -o goes on"
         )
     assert files(tmp_path) == ["m.lut", "m.lut.ckpt", "my-set.npz"]
     mended = [*QUICK, "--stages", "joint", "--start", f"{target}.ckpt"]
@@ -561,7 +562,7 @@ def test_a_diverged_float_network_leaves_nothing(data, tmp_path, capsys):
     assert main(["train", str(data), *wild]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
         "lutgen: error: Stage float: Training diverged in epoch 2: the loss is nan; lower its "
-        "learning_rate with --set float.learning-rate=RATE"
+        "learning rate with --set float.learning-rate=RATE"
     )
     assert files(tmp_path) == ["my-set.npz"]
 

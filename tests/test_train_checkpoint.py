@@ -239,6 +239,16 @@ def test_a_start_may_have_other_stages_settings_and_tables(tmp_path):
     assert "(other tables)" in text
 
 
+def test_a_start_is_converted_anew_by_the_first_stages(tmp_path):
+    """Of a refit and of training, biases would be left that suit other tables."""
+    path = tmp_path / "run.ckpt"
+    train(VECTORS, **SHORT, checkpoint=path)
+    for stages in (["replace"], ["refit"]):
+        again = train(VECTORS, **{**SHORT, "stages": stages}, start=path)
+        afresh = train(VECTORS, **{**SHORT, "stages": stages})
+        assert digest(again.model) == digest(afresh.model)
+
+
 def test_no_start_where_the_network_read_other_units(tmp_path):
     """One that is trained here reads samples in parts of their range."""
     path, data = tmp_path / "run.ckpt", small(high=3.7, shape=(6, 6, 2))

@@ -92,14 +92,14 @@ def test_a_part_goes_on(fine, tmp_path):
 
 def test_bad_options(fine):
     path, _ = fine
-    with pytest.raises(ValueError, match="Stage narrow must start from a checkpoint of other"):
+    with pytest.raises(ValueError, match="Stage narrow must have a checkpoint of other"):
         train(DATA, **OPTIONS, stages=("narrow",))
     with pytest.raises(ValueError, match="Stages must hold replace and refit, or narrow, not both"):
         train(DATA, **OPTIONS, start=path, stages=("refit", "narrow"))
-    with pytest.raises(LutgenError, match=r"does not go with this one \(other table_bits\)"):
+    with pytest.raises(LutgenError, match=r"\(other table_bits\); give the same, or stage narrow"):
         train(DATA, **OPTIONS, start=path, table_bits=4, stages=("joint",))
     one = {"conv1": {"table_bits": 4}}
-    with pytest.raises(LutgenError, match=r"does not go with this one \(other table_bits\)"):
+    with pytest.raises(LutgenError, match=r"\(other table_bits\); give the same, or stage narrow"):
         train(DATA, **OPTIONS, start=path, layers=one, stages=("joint",))
     other = {"conv1": {"table_bits": 4, "subvec": 3}}
     with pytest.raises(LutgenError, match=r"does not go with this one \(other layers\)"):

@@ -222,7 +222,7 @@ def test_a_diverging_run_keeps_the_last_good_state(threads):
     good = train(data, **options, stages=("replace", "refit"))
     result = train(data, **options, settings={"joint": {"learning_rate": 1e8}})
     assert result.diverged.startswith("Stage joint: Training diverged in epoch 1: ")
-    assert result.diverged.endswith("; lower its learning_rate")
+    assert result.diverged.endswith("; lower its learning rate")
     assert result.model_accuracy == good.model_accuracy
     assert np.array_equal(result.model.nodes[0].table, good.model.nodes[0].table)
     assert agrees(result, data)

@@ -129,7 +129,8 @@ def run(args: argparse.Namespace) -> int:
     if result.diverged:
         common.say(
             f"lutgen: warning: {result.diverged}{setting(result.diverged)}; {args.output} "
-            f"holds the last good state, and --start {checkpoint} with another -o goes on"
+            f"holds the last good state, from which --start {checkpoint} --stages "
+            f"{stage_of(result.diverged)} with another -o goes on"
         )
         return 1
     if args.checkpoint is None:
@@ -176,10 +177,16 @@ def guesses(net: FloatNet, data: Dataset) -> bool:
     return float(right.mean()) < 1.5 / data.classes
 
 
+def stage_of(diverged: str) -> str:
+    """The stage that diverged, by the complaint; empty if that names none."""
+    stage = re.match(r"Stage (\w+):", diverged)
+    return stage[1] if stage else ""
+
+
 def setting(diverged: str) -> str:
     """How the learning rate of the stage that diverged is set."""
-    stage = re.match(r"Stage (\w+):", diverged)
-    return f" with --set {stage[1]}.learning-rate=RATE" if stage else ""
+    stage = stage_of(diverged)
+    return f" with --set {stage}.learning-rate=RATE" if stage else ""
 
 
 def complaint(error: Exception, onnx: str | None, samples: str) -> LutgenError:
@@ -188,7 +195,9 @@ def complaint(error: Exception, onnx: str | None, samples: str) -> LutgenError:
     """
     for start, option in COMPLAINTS.items():
         if re.match(start, str(error)):
-            return LutgenError(f"{option}: {error}")
+            # What Python calls learning_rate is learning-rate here.
+            said = re.sub(r"\b([a-z]+)_(bits|rate|epochs)\b", r"\1-\2", str(error))
+            return LutgenError(f"{option}: {said}")
     if onnx is not None and re.match("Network must (read|have an output)", str(error)):
         return LutgenError(f"{onnx} and {samples}: {error}")
     if onnx is not None and re.match("Layer '|Network ", str(error)):

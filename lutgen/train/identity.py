@@ -36,9 +36,10 @@ def check_start(begun: Checkpoint, run: Mapping[str, Any], path: str | os.PathLi
         free.add("table_bits")
     wrong = [what for what in differences(begun, run) if what not in free]
     if wrong:
+        mend = "stage narrow, which changes them" if wrong == ["table_bits"] else "name another"
         raise LutgenError(
             f"{path}: is a checkpoint of a run that does not go with this one (other "
-            f"{', '.join(wrong)}); give the same, or name another"
+            f"{', '.join(wrong)}); give the same, or {mend}"
         )
     if begun.net is None and begun.state is None:
         raise LutgenError(

@@ -148,7 +148,7 @@ class Run:
         if self.asked is not None:
             check_augment(self.asked, self.net)
         if self.start is None and "narrow" in options.stages:
-            raise ValueError("Stage narrow must start from a checkpoint of other table bits")
+            raise ValueError("Stage narrow must have a checkpoint of other table bits as its start")
         if self.start is None and not {"replace", "refit"} & set(options.stages):
             raise ValueError(
                 "Stages must hold replace or refit where no checkpoint is started from"
@@ -206,8 +206,10 @@ class Run:
             self.origin, wire, self.layers, activation_bits=self.options.activation_bits
         )
         if known is not None and known.net is not None:
-            known.net.restore(self.lookup)
-            if old is None:
+            if old is not None:
+                known.net.restore(self.lookup)
+            elif self.options.stages[0] not in ("replace", "refit"):  # those begin anew
+                known.net.restore(self.lookup)
                 self._as_begun(known)
         todo = list(self.options.stages)
         state = None
@@ -456,4 +458,4 @@ def explained(stage: str) -> Iterator[None]:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             yield
     except Diverged as problem:
-        raise Diverged(f"Stage {stage}: {problem}; lower its learning_rate") from None
+        raise Diverged(f"Stage {stage}: {problem}; lower its learning rate") from None
