@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         placed = place_pins(mapped, clock=args.clock, seeds=seeds, say=common.say)
     netlist = check_netlist(args, model, mapped)
     report = data(args, mapped, placed, onboard, netlist, time.monotonic() - start)
-    write(folder, core, report, onboard)
+    write(folder, core, report, onboard, args.model)
     keep(report)
     if args.json:
         common.print_json(report)
@@ -117,8 +118,10 @@ def run(args: argparse.Namespace) -> int:
 
 def where(args: argparse.Namespace) -> "tuple[Part, Board | None]":
     """The part, and the board that it is on."""
-    if (args.board is None) == (args.device is None):
+    if args.board is None and args.device is None:
         raise LutgenError("argument --board: one of --board and --device is needed")
+    if args.board is not None and args.device is not None:
+        raise LutgenError("argument --board: the board says the device; give only one of them")
     if args.target is not None:
         raise LutgenError(
             "argument --target: the board or the device says it already; leave it out"
@@ -257,7 +260,9 @@ def data(
     return report
 
 
-def write(folder: Path, core: "Core", report: dict[str, Any], onboard: "OnBoard | None") -> None:
+def write(
+    folder: Path, core: "Core", report: dict[str, Any], onboard: "OnBoard | None", model: str
+) -> None:
     """Core, contract, report, and the bitstream."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -274,6 +279,9 @@ def write(folder: Path, core: "Core", report: dict[str, Any], onboard: "OnBoard 
         name = f"{core.contract['name']}{Path(onboard.suffix).suffix}"
         write_bytes(folder / name, onboard.bits)
         report["bitstream"] = str(folder / name)
+        report["program"] = onboard.board.program(str(folder / name))
+        run = ["lutgen", "run", model, "--port", "TTY", "--contract", str(folder / "core.json")]
+        report["run"] = shlex.join([*run, "--data", "D.npz"])
     write_text(folder / "report.json", json.dumps(report, indent=1) + "\n")
 
 
@@ -357,6 +365,8 @@ def show(report: dict[str, Any], folder: Path) -> None:
     print(f"wrote     {folder}/ in {report['seconds']['all']:.0f} s")
     if "bitstream" in report:
         print(f"bitstream {report['bitstream']}")
-        print(
-            f"then      lutgen run MODEL.lut --port TTY --contract {folder}/core.json --data D.npz"
-        )
+        # Reports of earlier versions have neither.
+        if "program" in report:
+            print(f"program   {report['program'] or 'with the tool of the board'}")
+        if "run" in report:
+            print(f"then      {report['run']}")
