@@ -147,8 +147,11 @@ def make(args: argparse.Namespace, model: "Model", board: "Board | None") -> "tu
     from lutgen.spec.target import target_of
 
     folds, layers = common.fold_kwargs(args), common.layer_folds(args.layer)
-    reserve = None
+    reserve = offer = None
     if board is not None:
+        from lutgen.flows.fpga.parts import PARTS
+
+        offer = [name for name, part in PARTS.items() if part.router is not None]
         args.device = board.part.device.name
         elements, element = math.prod(model.shape), model.input.format
         lanes = args.input_lanes or default_input_lanes(elements, element)
@@ -156,14 +159,14 @@ def make(args: argparse.Namespace, model: "Model", board: "Board | None") -> "tu
     device = str(args.device)
     with common.as_errors():
         try:
-            solution = solving.solution_of(args, model, folds, layers, reserve)
+            solution = solving.solution_of(args, model, folds, layers, reserve, offer)
         except LutgenError:
             if args.loadable or target_of(device).single is None:
                 raise
             # Tables that start empty may use the large RAMs.
             args.loadable = True
             common.say("the tables don't fit block RAM: a loadable core, with the large RAMs")
-            solution = solving.solution_of(args, model, folds, layers, reserve)
+            solution = solving.solution_of(args, model, folds, layers, reserve, offer)
         assert solution is not None
         core = build_core(
             model,
