@@ -153,9 +153,12 @@ def test_what_is_in_the_cache_and_damaged_is_made_anew(model, monkeypatch, tmp_p
     step = plan.map_core(
         "module thing (input a, output b); assign b = ~a; endmodule", "thing", PARTS["hx1k"]
     )
-    first = steps.play(step, quiet)
+    said = []
+    first = steps.play(step, said.append, "synthesis", ", minutes")
     assert not first.cached
-    assert steps.play(step, quiet).cached
+    assert steps.play(step, said.append, "synthesis", ", minutes").cached
+    took = f"synthesis: from the cache; it took {first.seconds:.0f} s"
+    assert said == ["synthesis, minutes ...", took]
     text = first.text("mapped.v")
     (first.folder / "mapped.v").write_text("module wrong; endmodule")
     said = []
