@@ -194,9 +194,10 @@ def check_netlist(
         return None
     from lutgen.cli.cases import model_case
 
-    common.say("simulating the netlist; its build takes a minute or two ...")
     case = model_case(model, mapped.core, args.data, args.netlist_samples, 0)
-    return netlist.check_netlist(mapped, case.inputs, case.expected, load_words=case.load_words)
+    return netlist.check_netlist(
+        mapped, case.inputs, case.expected, load_words=case.load_words, say=common.say
+    )
 
 
 def data(
