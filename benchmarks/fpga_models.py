@@ -251,8 +251,23 @@ def readme(results: list[Row]) -> str:
     ]
     lines += ["", "```"]
     lines += [command(row) for row in results]
-    lines += ["```", *large()]
+    lines += ["```", *onboard(), *large()]
     return "\n".join([*lines, ""])
+
+
+def onboard() -> list[str]:
+    """What is said of the network on a board: with the link, it takes more than `command` leaves
+    free.
+    """
+    return [
+        "",
+        "On an iCEBreaker, where the link takes room beside the core, the first takes",
+        "([boards](../../docs/guide/boards.md)):",
+        "",
+        "```",
+        "lutgen synth mnist_up5k.lut --board icebreaker --interval 800 --margin 0 --loadable",
+        "```",
+    ]
 
 
 def large() -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import linked
 import numpy as np
@@ -138,7 +139,7 @@ def test_other_tables(capsys, verilator, files):
     assert "of 30 results differ from golden, the first that of sample 0" in capsys.readouterr().out
 
 
-def test_options(capsys, files):
+def test_options(capsys, files, monkeypatch):
     data = ["--data", files / "d.npz"]
     assert error(capsys, "--simulate", *data) == (
         "a MODEL.lut is needed, or --contract OUT.json of a built core"
@@ -148,7 +149,8 @@ def test_options(capsys, files):
     )
     contract = ["--contract", files / "m.json"]
     assert error(capsys, "--port", "/dev/null", *contract, *data) == (
-        f"argument --baud: is needed: {files}/m.json names none"
+        f"argument --contract: {files}/m.json is of a core without a link; name the core.json that "
+        "was written with the board's bitstream, or say --baud"
     )
     assert error(capsys, files / "m.json", "--simulate", *data) == (
         f"{files}/m.json: is no model; for a core's contract say --contract {files}/m.json"
@@ -162,7 +164,16 @@ def test_options(capsys, files):
         "Baud rate must be at most a quarter of the clock, 3000000, not 4000000"
     )
     nowhere = ["--port", files / "tty", "--baud", "9600", *contract, *data]
-    assert error(capsys, *nowhere).startswith(f"{files}/tty: can't be opened: ")
+    monkeypatch.setattr("serial.tools.list_ports.comports", list)
+    assert error(capsys, *nowhere) == (
+        f"{files}/tty: can't be opened: no such file or directory; no serial port was found"
+    )
+    ports = [SimpleNamespace(device=name) for name in ("/dev/ttyUSB1", "/dev/ttyUSB0")]
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: ports)
+    nothing = ["--port", "/dev/null", "--baud", "9600", *contract, *data]
+    assert error(capsys, *nothing) == (
+        "/dev/null: is no serial port; there are /dev/ttyUSB0, /dev/ttyUSB1"
+    )
     (files / "m.v").unlink()
     assert f"{files}/m.v: can't be read" in error(capsys, "--simulate", *contract, *data)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lutgen
-from lutgen.cost.area import core_area
+from lutgen.cost.area import Area, core_area
 from lutgen.cost.fit import RATES, Fit, Ladder
 from lutgen.cost.solve import solve
 from lutgen.cost.ways import Solver, Wishes
@@ -272,7 +272,7 @@ def test_what_only_the_margin_is_in_the_way_of_is_said(monkeypatch):
     cells = total.luts + 0.45 * total.ffs
     small = dataclasses.replace(DEVICES["hx8k"], luts=int(cells / 0.93), blocks=100)
     monkeypatch.setitem(DEVICES, "hx8k", small)
-    with pytest.raises(lutgen.LutgenError, match=r"; with a margin of 0\.3 it fits$"):
+    with pytest.raises(lutgen.LutgenError, match=r"; with --margin 0\.3 it fits \("):
         solve(model, device="hx8k", interval=100_000, margin=0.5)
     found = solve(model, device="hx8k", interval=100_000, margin=0.3)
     assert found.area.total.luts <= 0.7 * small.luts
@@ -372,3 +372,17 @@ def test_build_takes_the_plan():
     assert core.contract["target"] == "ecp5"
     with pytest.raises(ValueError, match=r"^Folds, name and input lanes are a plan's own"):
         lutgen.build(model, spec=solution.spec, lanes=2)
+
+
+def test_what_stands_beside_the_core_counts_once(monkeypatch):
+    """A margin is proposed that does; and of devices, only those on offer."""
+    model = perceptron()
+    total = solve(model, interval=100_000, target="ice40").area.total
+    cells = total.luts + 0.45 * total.ffs
+    beside = Area(luts=2000)
+    small = dataclasses.replace(DEVICES["hx8k"], luts=int(2000 + cells / 0.93), blocks=100)
+    monkeypatch.setitem(DEVICES, "hx8k", small)
+    with pytest.raises(lutgen.LutgenError, match=r"; with --margin 0\.3 it fits \("):
+        solve(model, device="hx8k", interval=100_000, margin=0.5, reserve=beside)
+    with pytest.raises(lutgen.LutgenError, match=r"smallest device that does is 45k$"):
+        solve(model, device="hx8k", margin=0, reserve=Area(luts=30_000), offer=["hx8k", "45k"])

@@ -153,9 +153,12 @@ def test_what_is_in_the_cache_and_damaged_is_made_anew(model, monkeypatch, tmp_p
     step = plan.map_core(
         "module thing (input a, output b); assign b = ~a; endmodule", "thing", PARTS["hx1k"]
     )
-    first = steps.play(step, quiet)
+    said = []
+    first = steps.play(step, said.append, "synthesis", ", minutes")
     assert not first.cached
-    assert steps.play(step, quiet).cached
+    assert steps.play(step, said.append, "synthesis", ", minutes").cached
+    took = f"synthesis: from the cache; it took {first.seconds:.0f} s"
+    assert said == ["synthesis, minutes ...", took]
     text = first.text("mapped.v")
     (first.folder / "mapped.v").write_text("module wrong; endmodule")
     said = []
@@ -249,6 +252,18 @@ def test_boards_that_are_refused(name, why):
         boards.find_board(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "command"),
+    [
+        ("icebreaker", "my out/a.bin", "iceprog 'my out/a.bin'"),
+        ("ulx3s-85f", "a.bit", "openFPGALoader -b ulx3s -m a.bit"),
+        ("versa-ecp5", "a.bit", None),  # its tool takes another kind of file
+    ],
+)
+def test_the_command_that_programs_a_board(name, file, command):
+    assert boards.find_board(name).program(file) == command
+
+
 def test_a_board_without_so_slow_a_clock_is_refused():
     board = boards.find_board("icebreaker")
     assert board.pll(12e6) is None
@@ -301,7 +316,7 @@ def test_the_command(model, tmp_path, capsys):
     ("options", "text"),
     [
         ([], "one of --board and --device is needed"),
-        (["--device", "hx8k", "--board", "icebreaker"], "one of --board and --device is needed"),
+        (["--device", "hx8k", "--board", "icebreaker"], "give only one of them"),
         (["--device", "hx9k"], "there is no 'hx9k'; near: hx8k"),
         (["--device", "hx8k", "--baud", "9600"], "argument --baud: goes with --board"),
         (["--device", "hx8k", "--target", "ice40"], "argument --target"),

@@ -235,7 +235,10 @@ def open_board(args: argparse.Namespace, core: "Core", stack: ExitStack) -> "Boa
 
         baud = args.baud or link.get("baud")
         if baud is None:
-            raise LutgenError(f"argument --baud: is needed: {args.contract} names none")
+            raise LutgenError(
+                f"argument --contract: {args.contract} is of a core without a link; name the "
+                "core.json that was written with the board's bitstream, or say --baud"
+            )
         transport = SerialPort(args.port, baud)
         where = args.port
         patience, retry = PATIENCE["board"]

@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from lutgen.cli import common
@@ -129,9 +129,10 @@ def solution_of(
     folds: dict[str, Any],
     layers: dict[str, Any],
     reserve: "Area | None" = None,
+    offer: Collection[str] | None = None,
 ) -> "Solution | None":
     """The solver's choice; None where it was not asked. ``reserve`` is what stands beside the core
-    on the device.
+    on the device, ``offer`` the devices that may be proposed.
     """
     interval, target = interval_of(args), target_name(args)
     if interval is None and args.device is None:
@@ -153,6 +154,7 @@ def solution_of(
         layers={key: Fold(**value) for key, value in layers.items()},
         loadable=args.loadable,
         reserve=reserve,
+        offer=offer,
         say=Progress(),
     )
 

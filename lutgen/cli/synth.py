@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         placed = place_pins(mapped, clock=args.clock, seeds=seeds, say=common.say)
     netlist = check_netlist(args, model, mapped)
     report = data(args, mapped, placed, onboard, netlist, time.monotonic() - start)
-    write(folder, core, report, onboard)
+    write(folder, core, report, onboard, args.model)
     keep(report)
     if args.json:
         common.print_json(report)
@@ -117,8 +118,10 @@ def run(args: argparse.Namespace) -> int:
 
 def where(args: argparse.Namespace) -> "tuple[Part, Board | None]":
     """The part, and the board that it is on."""
-    if (args.board is None) == (args.device is None):
+    if args.board is None and args.device is None:
         raise LutgenError("argument --board: one of --board and --device is needed")
+    if args.board is not None and args.device is not None:
+        raise LutgenError("argument --board: the board says the device; give only one of them")
     if args.target is not None:
         raise LutgenError(
             "argument --target: the board or the device says it already; leave it out"
@@ -144,8 +147,11 @@ def make(args: argparse.Namespace, model: "Model", board: "Board | None") -> "tu
     from lutgen.spec.target import target_of
 
     folds, layers = common.fold_kwargs(args), common.layer_folds(args.layer)
-    reserve = None
+    reserve = offer = None
     if board is not None:
+        from lutgen.flows.fpga.parts import PARTS
+
+        offer = [name for name, part in PARTS.items() if part.router is not None]
         args.device = board.part.device.name
         elements, element = math.prod(model.shape), model.input.format
         lanes = args.input_lanes or default_input_lanes(elements, element)
@@ -153,14 +159,14 @@ def make(args: argparse.Namespace, model: "Model", board: "Board | None") -> "tu
     device = str(args.device)
     with common.as_errors():
         try:
-            solution = solving.solution_of(args, model, folds, layers, reserve)
+            solution = solving.solution_of(args, model, folds, layers, reserve, offer)
         except LutgenError:
             if args.loadable or target_of(device).single is None:
                 raise
             # Tables that start empty may use the large RAMs.
             args.loadable = True
             common.say("the tables don't fit block RAM: a loadable core, with the large RAMs")
-            solution = solving.solution_of(args, model, folds, layers, reserve)
+            solution = solving.solution_of(args, model, folds, layers, reserve, offer)
         assert solution is not None
         core = build_core(
             model,
@@ -188,9 +194,10 @@ def check_netlist(
         return None
     from lutgen.cli.cases import model_case
 
-    common.say("simulating the netlist; its build takes a minute or two ...")
     case = model_case(model, mapped.core, args.data, args.netlist_samples, 0)
-    return netlist.check_netlist(mapped, case.inputs, case.expected, load_words=case.load_words)
+    return netlist.check_netlist(
+        mapped, case.inputs, case.expected, load_words=case.load_words, say=common.say
+    )
 
 
 def data(
@@ -253,11 +260,16 @@ def data(
     )
     report["energy"] = synth_energy.energy(args, mapped, placed, onboard, netlist)
     report["failed"] = failed
+    steps = [mapped.done] if placed is None else list(placed.steps)
+    steps += [] if onboard is None else [onboard.bitstream]
+    report["seconds"]["steps"] = round(sum(step.seconds for step in steps), 1)
     report["seconds"]["all"] = round(seconds, 1)
     return report
 
 
-def write(folder: Path, core: "Core", report: dict[str, Any], onboard: "OnBoard | None") -> None:
+def write(
+    folder: Path, core: "Core", report: dict[str, Any], onboard: "OnBoard | None", model: str
+) -> None:
     """Core, contract, report, and the bitstream."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -274,6 +286,9 @@ def write(folder: Path, core: "Core", report: dict[str, Any], onboard: "OnBoard 
         name = f"{core.contract['name']}{Path(onboard.suffix).suffix}"
         write_bytes(folder / name, onboard.bits)
         report["bitstream"] = str(folder / name)
+        report["program"] = onboard.board.program(str(folder / name))
+        run = ["lutgen", "run", model, "--port", "TTY", "--contract", str(folder / "core.json")]
+        report["run"] = shlex.join([*run, "--data", "D.npz"])
     write_text(folder / "report.json", json.dumps(report, indent=1) + "\n")
 
 
@@ -354,9 +369,15 @@ def show(report: dict[str, Any], folder: Path) -> None:
         print(f"energy    {much}\n          {shares}")
     for text in report["failed"]:
         print(f"FAILED    {text}")
-    print(f"wrote     {folder}/ in {report['seconds']['all']:.0f} s")
+    times = report["seconds"]
+    # More than all of it: some came from the cache. Reports of earlier versions have no steps.
+    before = times.get("steps", 0)
+    earlier = "" if before <= times["all"] else f"; its steps took {before:.0f} s when they ran"
+    print(f"wrote     {folder}/ in {times['all']:.0f} s{earlier}")
     if "bitstream" in report:
         print(f"bitstream {report['bitstream']}")
-        print(
-            f"then      lutgen run MODEL.lut --port TTY --contract {folder}/core.json --data D.npz"
-        )
+        # Reports of earlier versions have neither.
+        if "program" in report:
+            print(f"program   {report['program'] or 'with the tool of the board'}")
+        if "run" in report:
+            print(f"then      {report['run']}")

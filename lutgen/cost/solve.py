@@ -1,6 +1,6 @@
 """The folds of a whole core: the cheapest for an interval, or the fastest for a device."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from lutgen.cost.area import Area, CoreArea, core_area, core_memories
@@ -71,6 +71,7 @@ def solve(
     layers: Mapping[str, Fold] | None = None,
     loadable: bool = False,
     reserve: Area | None = None,
+    offer: Collection[str] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Solution:
     """Folds for an interval, for a device, or for both.
@@ -90,6 +91,8 @@ def solve(
         See `lutgen.model.plan.plan`; what is given there stays.
     reserve : Area or None
         What stands beside the core on the device, and is not there for it.
+    offer : collection of str or None
+        The devices that may be proposed where none fits; by default all.
     say : callable or None
         Takes lines of progress.
 
@@ -110,7 +113,7 @@ def solve(
         raise ValueError(f"Margin must be at least 0 and less than 1, not {margin}")
     check_layers(model, layers or {})
     wishes = Wishes(name, input_lanes, fold or Fold(), layers or {}, loadable)
-    request = _Request(model, wishes, margin, say or (lambda text: None), reserve or Area())
+    request = _Request(model, wishes, margin, say or (lambda text: None), reserve or Area(), offer)
     if device is not None:
         return request.for_device(DEVICES[device], interval)
     assert interval is not None
@@ -126,6 +129,7 @@ class _Request:
     margin: float
     say: Callable[[str], None]
     reserve: Area
+    offer: Collection[str] | None
     ladders: dict[str, Ladder] = field(default_factory=dict)
 
     def solver(self, target: Target) -> Solver:
@@ -234,7 +238,7 @@ class _Request:
 
     def _misfit(self, fit: Fit, interval: int, asked: int | None) -> str:
         """What misses, by how much, and what would do."""
-        device = fit.device
+        device = DEVICES[fit.device.name]  # with what stands beside the core
         near = fit.near(interval)
         wish = "" if asked is None else f" of at most {asked} cycles"
         if near:
@@ -245,19 +249,33 @@ class _Request:
         if near:
             what = "blocks" if near[0][1].split()[1] == "block" else "luts"
             text += f"; layer {fit.largest(interval, what)!r} takes most"
+        if device.target.single_count and not self.wishes.loadable:
+            text += "; with --loadable single-port RAMs may hold tables"
         for loose in LOOSE:
-            if loose < self.margin and self._does(device, interval, loose):
-                return f"{text}; with a margin of {loose:g} it fits"
+            if loose < self.margin and self._does(device, asked, loose):
+                return f"{text}; with --margin {loose:g} it fits (0 leaves nothing free)"
+        if asked is not None and (slower := self._fastest(device, self.margin)) is not None:
+            return f"{text}; a slower core fits: --interval {slower}"
         others = sorted(DEVICES.values(), key=lambda other: (other.luts, other.blocks))
         for other in others:
+            if self.offer and other.name not in self.offer:
+                continue
             if other.luts <= device.luts and other.blocks <= device.blocks:
                 continue
-            if self._does(other, interval, self.margin):
+            if self._does(other, asked, self.margin):
                 return f"{text}; the smallest device that does is {other.name}"
-        return f"{text}; no device that is known does"
+        known = "that gets a bitstream" if self.offer else "that is known"
+        return f"{text}; no smaller margin does, and no device {known}"
 
-    def _does(self, device: Device, interval: int, margin: float) -> bool:
-        """Whether a core fits."""
+    def _fastest(self, device: Device, margin: float) -> int | None:
+        """The interval of the fastest core that fits."""
+        found = self.fitter(device, margin).fastest()
+        return None if found is None else max(found[0], found[1].spec.timing.interval)
+
+    def _does(self, device: Device, interval: int | None, margin: float) -> bool:
+        """Whether a core fits, of any interval or of this one."""
+        if interval is None:  # the slowest is not always the smallest
+            return self._fastest(device, margin) is not None
         fit = self.fitter(device, margin)
         for _ in range(TRIES):
             found = fit.fit(interval)

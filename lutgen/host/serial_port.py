@@ -1,6 +1,8 @@
 """A serial port as a way to a board, through pyserial."""
 
 import contextlib
+import errno
+import os
 import time
 from typing import Any
 
@@ -37,7 +39,7 @@ class SerialPort:
         try:
             self._port: Any = serial.Serial(port, baud, timeout=SLICE, exclusive=True)
         except (OSError, ValueError) as error:  # its own error is an OSError
-            raise LutgenError(f"{port}: can't be opened: {_words(error)}") from None
+            raise LutgenError(f"{port}: {_why(error)}") from None
         # Adapters of FTDI gather bytes for 16 ms otherwise; others know no such mode.
         with contextlib.suppress(Exception):
             self._port.set_low_latency_mode(True)
@@ -69,6 +71,24 @@ def _as_os_errors() -> Any:
         yield
     except Exception as error:
         raise OSError(_words(error)) from error
+
+
+def _why(error: Exception) -> str:
+    """Why a port can't be opened, and which ports there are if it is none."""
+    number = getattr(error, "errno", None)
+    if number == errno.ENOTTY or os.strerror(errno.ENOTTY) in str(error):
+        return f"is no serial port; {_ports()}"
+    said = os.strerror(number).lower() if number else _words(error)
+    listed = f"; {_ports()}" if number == errno.ENOENT else ""
+    return f"can't be opened: {said}{listed}"
+
+
+def _ports() -> str:
+    """The ports of this machine, as far as pyserial finds them."""
+    from serial.tools import list_ports
+
+    names = sorted(port.device for port in list_ports.comports())
+    return f"there are {', '.join(names)}" if names else "no serial port was found"
 
 
 def _words(error: Exception) -> str:

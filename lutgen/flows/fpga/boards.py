@@ -3,10 +3,14 @@
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from lutgen.errors import LutgenError
 from lutgen.flows import tools
@@ -97,6 +101,29 @@ class Board:
         files = platform.prepare(BoardTop(inner, pll, self.uart, pad=self.pad), "top").files
         text, pins = files["top.il"], files["top.pcf" if self.part.router == "ice40" else "top.lpf"]
         return _text(text), _text(pins)
+
+    def program(self, bitstream: str) -> str | None:
+        """The command that loads a bitstream; None where the board's definition knows none that
+        takes such a file.
+        """
+
+        class Products:
+            """What a build made: of all its files, the bitstream."""
+
+            @contextmanager
+            def extract(self, *names: str) -> Iterator[str]:
+                if len(names) != 1 or Path(names[0]).suffix != Path(bitstream).suffix:
+                    raise NotImplementedError
+                yield bitstream
+
+        said: list[str] = []
+        # Definitions run the command by themselves: here it is only written down.
+        with patch("subprocess.check_call", lambda command, **_: said.append(shlex.join(command))):
+            try:
+                self.platform().toolchain_program(Products(), "top")
+            except Exception:  # they look for tools, too
+                return None
+        return " && ".join(said) or None
 
     def _add_uart(self, platform: Any) -> None:
         if "made" in self.uart:

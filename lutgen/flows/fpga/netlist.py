@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,7 @@ def check_netlist(
     *,
     load_words: ArrayLike | None = None,
     seed: int = 0,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Checked:
     """Simulates a netlist and takes its activity, or finds what the same run gave before.
 
@@ -131,6 +133,8 @@ def check_netlist(
     ----------
     core, inputs, expected, load_words, seed
         See `simulate_netlist`.
+    say : callable
+        Takes lines of progress.
 
     Raises
     ------
@@ -147,6 +151,7 @@ def check_netlist(
     key = cache.digest(SHELF, 2, version, models, core.netlist, contract, vectors, seed)
 
     def make(folder: Path) -> None:
+        say("simulating the netlist; its build takes a minute or two ...")
         saif = folder / "activity.saif"
         report = simulate_netlist(
             core, inputs, expected, load_words=load_words, seed=seed, saif=saif
@@ -165,7 +170,7 @@ def check_netlist(
         (folder / "checked.json").write_text(json.dumps(note), encoding="utf-8")
 
     try:
-        folder, _ = cache.cached(SHELF, key, make)
+        folder, cached = cache.cached(SHELF, key, make)
     except _WrongError as error:
         report = error.report
         return Checked(
@@ -179,13 +184,15 @@ def check_netlist(
         )
     try:
         note = json.loads((folder / "checked.json").read_text(encoding="utf-8"))
+        if cached:
+            say("simulation of the netlist: from the cache")
         activity = None if note["activity"] is None else Activity(**note["activity"])
         return Checked(
             note["samples"], 0, True, note["said"], note["seconds"], activity, note["steady"]
         )
     except (OSError, ValueError, KeyError, TypeError):
         cache.discard(SHELF, key)
-        return check_netlist(core, inputs, expected, load_words=load_words, seed=seed)
+        return check_netlist(core, inputs, expected, load_words=load_words, seed=seed, say=say)
 
 
 def _activity(core: Synthesised, report: SimReport, saif: Path) -> tuple[Activity | None, bool]:

@@ -112,7 +112,10 @@ def place_board(
         better = board.clock if faster is None else faster.hz
         if first and hz <= reach and better < GAIN * hz and len(seeds) == 1:
             return found
-        say(f"placement reaches {found.placed.fmax['best']:.1f} MHz: {better / 1e6:.4g} MHz next")
+        say(
+            f"placement reaches {found.placed.fmax['best']:.1f} MHz; the board's clock is chosen "
+            f"to leave {SPARE:.0%} of that to spare: {better / 1e6:.4g} MHz, placed anew"
+        )
     raise LutgenError(
         f"board {board.name}: no clock was found that placement reaches with {SPARE:.0%} to spare; "
         f"give one with --clock, less than {asked / 1e6:.4g}MHz"

@@ -113,10 +113,19 @@ def find(program: str) -> tuple[str, str]:
     return path, f"{program} {version or 'unknown'}"
 
 
-def play(step: Step, say: Callable[[str], None]) -> Done:
+def play(step: Step, say: Callable[[str], None], what: str = "", more: str = "") -> Done:
     """Runs a step, or finds what the same run left before.
 
     An entry of the cache that is not what was put there is made anew.
+
+    Parameters
+    ----------
+    step : Step
+    say : callable
+        Takes lines of progress.
+    what, more : str
+        What the step is called in its first line, if that is to be said, and what is added before
+        a run: how long it may take.
 
     Raises
     ------
@@ -131,6 +140,8 @@ def play(step: Step, say: Callable[[str], None]) -> Done:
 
     def make(folder: Path) -> None:
         start = time.monotonic()
+        if what:
+            say(f"{what}{more} ...")
         _run(step, path, folder, say)
         note = {
             "step": step.name,
@@ -148,6 +159,8 @@ def play(step: Step, say: Callable[[str], None]) -> Done:
         cache.discard(SHELF, key)
         folder, cached = cache.cached(SHELF, key, make)
         note = _note(folder)
+    elif cached and what:
+        say(f"{what}: from the cache; it took {note['seconds']:.0f} s")
     return Done(folder, note["seconds"], cached, version)
 
 

@@ -114,10 +114,10 @@ def synthesise(core: Core, part: Part, estimate: Area | None, say: Say) -> Synth
     LutgenError
         If a tool is missing or fails.
     """
-    say(f"synthesis for {part.device.part}: minutes for a large core ...")
     large = estimate is not None and estimate.luts > LARGE
     stages = [stage["name"] for stage in core.contract["stages"]] if large else []
-    done = play(plan.map_core(core.verilog, core.contract["name"], part, stages), say)
+    step = plan.map_core(core.verilog, core.contract["name"], part, stages)
+    done = play(step, say, f"synthesis for {part.device.part}", ", minutes for a large core")
     mapped = count_cells(done.text("stat.json"), part.family)
     return Synthesised(core, part, done, mapped, estimate)
 
@@ -181,12 +181,12 @@ def place(
     steps: list[Done] = []
     for number, seed in enumerate(seeds, 1):
         left = "" if not steps else f", about {steps[0].seconds:.0f} s each"
-        say(f"place and route {number} of {len(seeds)}{left} ...")
+        what = f"place and route {number} of {len(seeds)}"
         try:
-            done = play(plan.place(outer, part, clock, seed, constraints), say)
+            done = play(plan.place(outer, part, clock, seed, constraints), say, what, left)
         except ToolError as error:
-            if what := report.unplaced(error.said):
-                raise LutgenError(_too_much(part, f"no room for {what}", "the design")) from error
+            if lack := report.unplaced(error.said):
+                raise LutgenError(_too_much(part, f"no room for {lack}", "the design")) from error
             raise
         steps.append(done)
         routes.append(report.parse_route(done, seed))
