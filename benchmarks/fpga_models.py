@@ -279,13 +279,13 @@ def large() -> list[str]:
     return [
         "",
         f"[{path.name}]({path.name}) is MLPerf Tiny's pretrained ResNet-8 for the ECP5-85F, its",
-        "tables narrowed to 6 and 5 bits by `python benchmarks/train_resnet8.py`",
+        "tables narrowed to 6, 5 and 4 bits by `python benchmarks/train_resnet8.py`",
         "([results](../../docs/results/train_resnet8.md)). Inputs are CIFAR-10's pixels,",
         f"32 x 32 x 3 of 0 to 255; {100 * model.provenance['accuracy']['model']:.2f} % of 5,000",
         f"test images. SHA-256: `{model.provenance['sha256']}`.",
         "",
         "```",
-        f"lutgen build {path.name} --device 85k --interval 36864 --margin 0.02 -o 85k.v",
+        f"lutgen build {path.name} --device 85k --interval 36864 --margin 0.01 -o 85k.v",
         "```",
     ]
 
