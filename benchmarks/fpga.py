@@ -38,9 +38,7 @@ from lutgen.train import Dataset, FloatNet, load_data, train
 MODELS = ROOT / "examples" / "models"
 SEEDS = (1, 2, 3, 4, 5)
 SAMPLES = 20
-# Of CIFAR-10, where a placement takes half an hour: seeds, cycles an image, and what is left free.
-LARGE_SEEDS = (1, 2)
-LARGE_ASKED, LARGE_MARGIN = 36_864, 0.01
+LARGE_SEEDS = (1, 2)  # of CIFAR-10, where a placement takes half an hour
 # What the core has to reach: accuracy in %, images/s, times the rival.
 GOALS: dict[str, tuple[float, float | None, float | None]] = {
     "up5k": (97.5, 10_000, 4),
@@ -75,7 +73,7 @@ def rows(mnist: Path) -> list[Row]:
         if not network(device).is_file():
             continue
         model = lutgen.load(network(device))
-        asked = LARGE_ASKED if device == LARGE else fpga_models.WISHES[device][1]
+        asked = fpga_models.LARGE_ASKED if device == LARGE else fpga_models.WISHES[device][1]
         seeds = list(LARGE_SEEDS if device == LARGE else SEEDS)
         seeds = seeds if device_part(device).router else []
         sha = lutgen.model.digest(model)
@@ -109,7 +107,7 @@ def map_row(row: Row, mnist: Path) -> tuple[Synthesised, float, Checked]:
     model = lutgen.load(network(device))
     accuracy = float(np.mean(model.predict(data.x_test).classes == data.y_test))
     loadable = device == "up5k"
-    margin = LARGE_MARGIN if device == LARGE else fpga_models.MARGIN
+    margin = fpga_models.LARGE_MARGIN if device == LARGE else fpga_models.MARGIN
     solution = solve(
         model, device=device, interval=row["asked"], margin=margin, loadable=loadable, say=say
     )

@@ -21,6 +21,7 @@ from _train import convert_resnet8, described, environment, needed
 
 from lutgen.model import save
 from lutgen.train import Dataset, TrainResult, load_data
+from lutgen.train.recipes import recipe
 
 THREADS = int(os.environ.get("LUTGEN_THREADS", "2"))
 KEPT = ROOT / "examples" / "models" / "cifar10_85k.lut"
@@ -150,6 +151,7 @@ def measure(row: Row, _: Path) -> Row:
     save(result.model, checkpoint(row).with_suffix(".lut"))
     if row["table_bits"] == LARGE:
         save(result.model, KEPT)
+    usual = recipe(data.shape, True, len(data.x_train), True).joint.learning_rate
     predicted = result.model.predict(data.x_test)
     trained = result.network.outputs(result.model.quantise(data.x_test))
     return {
@@ -157,7 +159,7 @@ def measure(row: Row, _: Path) -> Row:
         "accuracy": result.accuracy,
         "golden": float(np.mean(predicted.classes == data.y_test)),
         "rounding": "feedback",
-        **({"rate": row.get("joint", {}).get("learning_rate", 3e-3)} if row["epochs"] else {}),
+        **({"rate": row.get("joint", {}).get("learning_rate", usual)} if row["epochs"] else {}),
         "differ": int((predicted.outputs != trained).any(axis=1).sum()),
         "curves": {
             stage: [[e.loss, e.held_accuracy] for e in epochs]

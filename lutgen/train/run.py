@@ -205,11 +205,10 @@ class Run:
         self.lookup = convert(
             self.origin, wire, self.layers, activation_bits=self.options.activation_bits
         )
-        if known is not None and known.net is not None:
-            if old is not None:
-                known.net.restore(self.lookup)
-            elif self.options.stages[0] not in ("replace", "refit"):  # those begin anew
-                known.net.restore(self.lookup)
+        anew = old is None and self.options.stages[0] in ("replace", "refit")
+        if known is not None and known.net is not None and not anew:
+            known.net.restore(self.lookup)
+            if old is None:
                 self._as_begun(known)
         todo = list(self.options.stages)
         state = None
@@ -305,9 +304,8 @@ class Run:
                 self.alone = report.alone(self.lookup, self.origin, held, self.workers)
         else:
             self._tune(stage, number, self.tuning(stage), state)
-        self.accuracy.pop(
-            stage, None
-        )  # one that it started from: stages stand in the order they ran
+        # One that was started from may know this stage: they stand in the order that they ran in.
+        self.accuracy.pop(stage, None)
         self.accuracy[stage] = score(self.lookup, self.test, self.workers)[0]
         self._save(stage, True, net=Snapshot.of(self.lookup))
 

@@ -26,10 +26,11 @@ from lutgen.train.lutnet import (
 )
 from lutgen.train.optim import Float32Array
 
-__all__ = ["Bases", "Round", "fit_all", "fit_op"]
+__all__ = ["SCALED", "Bases", "Round", "fit_all", "fit_op"]
 
 Round = Callable[[], None]  # brings a layer's tables and bias to where its scale rounds them best
 
+SCALED = 1 << 16  # pixels that scales are chosen on
 LEFT = 15  # the most that an input of a join is shifted
 RIGHT = 31  # the most that a result is
 PLACED = 1 << 26  # values of placed inputs that a layer's scale is chosen on

@@ -13,13 +13,12 @@ from lutgen.train.lookups import Integers, Vectors
 from lutgen.train.lutnet import Average, Join, LookupNet
 from lutgen.train.optim import Float32Array, optimiser, rate
 from lutgen.train.parallel import Workers
-from lutgen.train.scales import fit_all
+from lutgen.train.scales import SCALED, fit_all
 
 __all__ = ["PARAMETERS", "Diverged", "Epoch", "Samples", "Snapshot", "Tuning", "score", "tune"]
 
 PARAMETERS = ("weight", "bias", "books", "residual")
 
-SCALED = 1 << 16  # pixels that scales are chosen on between epochs
 JUDGED = 1024  # samples that new scales have to suit
 GROWTH = 1e6  # of a parameter, over what its root mean square was: more is no training
 

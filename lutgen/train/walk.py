@@ -7,13 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutgen.train.floatnet import FloatNet
-from lutgen.train.lutnet import Join, LookupNet, LookupOp, Op, Wire, clamped
+from lutgen.train.lutnet import Join, LookupNet, LookupOp, Op, Wire
 from lutgen.train.optim import Float32Array
-from lutgen.train.scales import Bases, Round, fit_op, forward_by_parts
+from lutgen.train.scales import SCALED, Bases, Round, fit_op, forward_by_parts
 
 __all__ = ["Floats", "Itself", "Teacher", "walk"]
-
-SCALED = 1 << 16  # pixels that scales are chosen on
 
 
 class Teacher(Protocol):
@@ -79,16 +77,17 @@ class Itself:
 
     def wanted(self, op: Op) -> Float32Array:
         xs = [self.values[name] for name in op.inputs]
-        parts = [[x[:, s : s + self.size] for x in xs] for s in range(0, len(xs[0][0]), self.size)]
+        ints = op.lookup.integers() if isinstance(op, LookupOp) else None
+        parts = [
+            op.forward([x[:, s : s + self.size] for x in xs], ints)
+            for s in range(0, xs[0].shape[1], self.size)
+        ]
+        y = np.concatenate([given for given, _ in parts], axis=1)
+        result = y * np.float32(op.wire.scale)
         if isinstance(op, LookupOp):
             # Before the clamp, but with tables rounded and clipped: training has reckoned with it.
-            ints = op.lookup.integers()
-            sums = np.concatenate([op.lookup.accumulate(x, ints) for (x,) in parts], axis=1)
+            sums = np.concatenate([kept.acc for _, (kept, _) in parts], axis=1)
             result = (sums * np.float32(op.lookup.table_scale)).astype(np.float32)
-            y = sums if op.output is None else clamped(sums, op.lookup.shift, op.output)[0]
-        else:
-            y = np.concatenate([op.forward(some, None)[0] for some in parts], axis=1)
-            result = y * np.float32(op.wire.scale)
         self.values[op.name], self.scales[op.name] = y, op.wire.scale
         for name in op.inputs:
             self.left[name] -= 1
