@@ -40,6 +40,9 @@ SETTINGS = (  # encode, v, c, metric
     ("pixel", 4, 16, "chebyshev"),
     ("window chw", 9, 64, "l2"),
     ("window hwc", 8, 16, "l2"),
+    ("window chw", 2, 16, "l2"),
+    ("window chw", 2, 16, "l1"),
+    ("window chw", 2, 16, "chebyshev"),
 )
 
 

@@ -151,7 +151,7 @@ def measure(row: Row, _: Path) -> Row:
     save(result.model, checkpoint(row).with_suffix(".lut"))
     if row["table_bits"] == LARGE:
         save(result.model, KEPT)
-    usual = recipe(data.shape, True, len(data.x_train), True).joint.learning_rate
+    usual = recipe(data.shape, True, len(data.x_train), True)
     predicted = result.model.predict(data.x_test)
     trained = result.network.outputs(result.model.quantise(data.x_test))
     return {
@@ -159,7 +159,12 @@ def measure(row: Row, _: Path) -> Row:
         "accuracy": result.accuracy,
         "golden": float(np.mean(predicted.classes == data.y_test)),
         "rounding": "feedback",
-        **({"rate": row.get("joint", {}).get("learning_rate", usual)} if row["epochs"] else {}),
+        "samples": usual.samples,
+        **(
+            {"rate": row.get("joint", {}).get("learning_rate", usual.joint.learning_rate)}
+            if row["epochs"]
+            else {}
+        ),
         "differ": int((predicted.outputs != trained).any(axis=1).sum()),
         "curves": {
             stage: [[e.loss, e.held_accuracy] for e in epochs]
@@ -188,15 +193,15 @@ def table(results: list[Row]) -> str:
         "any output of the exported model is not what training computed. Behind *joint* stand",
         "its epochs, how many images a step took, and the rate. *Narrow* starts from the row of",
         "l1 and 8 bits; eight digits are those of the eight layers between. *Ridge* is the",
-        "refit's; where none stands, every layer chose its own. *Rounding* is how the refit",
-        "rounds tables: with *feedback* of its errors, or each entry to the *nearest*, as it was",
-        "done before.",
+        "refit's; where none stands, every layer chose its own. *Images* are what the refit looked",
+        "at. *Rounding* is how it rounds tables: with *feedback* of its errors, or each entry to",
+        "the *nearest*, as it was done before.",
         "",
         "| stages | encode | v | bits | metric | table bits | table KB | indices an image | float "
-        "| refit | golden | lost | goal | differ | ridge | rounding | minutes | threads "
+        "| refit | golden | lost | goal | differ | ridge | images | rounding | minutes | threads "
         "| peak MB |",
         "| --- | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | "
-        "---: | ---: | --- | ---: | ---: | ---: |",
+        "---: | ---: | ---: | --- | ---: | ---: | ---: |",
     ]
     for r in results:
         first = r["accuracy"]["float"]
@@ -211,7 +216,8 @@ def table(results: list[Row]) -> str:
             f"{r['table_bits']} | {r['table_bytes'] / 1024:.0f} | {r['encoded']} | "
             f"{100 * first:.2f} | {100 * r['accuracy']['refit']:.2f} | {100 * r['golden']:.2f} | "
             f"{100 * (first - r['golden']):.2f} | {r['goal']} | {r['differ']} | "
-            f"{r['ridge'] or ''} | {r.get('rounding', 'nearest')} | {r['seconds'] / 60:.1f} | "
+            f"{r['ridge'] or ''} | {r.get('samples', 1000)} | "
+            f"{r.get('rounding', 'nearest')} | {r['seconds'] / 60:.1f} | "
             f"{r['threads']} | {r['peak_mb']} |"
         )
     return "\n".join(lines + described(results))

@@ -102,6 +102,16 @@ def test_killed_again_and_again(tmp_path):
     assert everything(result) == everything(whole)
 
 
+def test_time_before_a_kill_counts(tmp_path):
+    path = tmp_path / "run.ckpt"
+    stopped(4, VECTORS, path, **SHORT)
+    known = load_checkpoint(path)
+    assert 0 < known.measured["seconds"] < 1000
+    known.measured["seconds"] += 1000
+    save_checkpoint(known, path)
+    assert 1000 < train(VECTORS, **SHORT, checkpoint=path).seconds < 2000
+
+
 def test_a_finished_run_gives_its_result_again(tmp_path):
     path = tmp_path / "run.ckpt"
     whole = train(VECTORS, **SHORT, checkpoint=path)

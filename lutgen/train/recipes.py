@@ -69,7 +69,7 @@ def recipe(shape: tuple[int, ...], convolves: bool, count: int, trained: bool) -
             hint=1.0,
             train=MOVED,
         )
-        samples = 1000
+        samples = 2000
     else:
         noise = 0.03 if shift else 0.1
         joint = Tuning(

@@ -76,7 +76,7 @@ class TrainResult:
     diverged : str
         Why training was broken off, empty if it was not; the model is then of the last good epoch.
     seconds : float
-        Wall time of this run.
+        Wall time of this run, that before it was interrupted included, up to its last checkpoint.
     """
 
     model: Model
@@ -117,6 +117,7 @@ class Run:
     curves: dict[str, list[Epoch]] = field(default_factory=dict)
     float_losses: list[float] = field(default_factory=list)
     alone: dict[str, float] = field(default_factory=dict)
+    earlier: float = 0.0  # seconds before it was interrupted
 
     def __post_init__(self) -> None:
         data, options = self.data, self.options
@@ -186,6 +187,8 @@ class Run:
         known = old if old is not None or self.start is None else self._begun(self.start)
         if known is not None:
             self._recall(known)
+        if old is not None:
+            self.earlier = old.measured.get("seconds", 0.0)  # older checkpoints know none
         if known is None or not known.origin:
             self._train_float(known.float_state if known else None)
         self.test = Samples(self._q(self.data.x_test), self.data.y_test)
@@ -364,11 +367,15 @@ class Run:
             "alone": self.alone,
             "float_losses": self.float_losses,
             "curves": {k: [asdict(e) for e in v] for k, v in self.curves.items()},
+            "seconds": self._seconds(),
         }
         arrays = {f"{i}": array for i, array in enumerate(origin)}
         save_checkpoint(
             Checkpoint(self.identity, stage, finished, measured, arrays, **parts), self.path
         )
+
+    def _seconds(self) -> float:
+        return self.earlier + time.monotonic() - self.began
 
     def _recall(self, known: Checkpoint) -> None:
         """Takes over what a checkpoint knows beside the lookup network."""
@@ -436,7 +443,7 @@ class Run:
             self.lookup,
             self.origin,
             diverged,
-            time.monotonic() - self.began,
+            self._seconds(),
         )
 
 
