@@ -22,6 +22,9 @@ from _common import ROOT, Row, cifar10, play
 from _train import convert_resnet8, described, environment, needed
 
 from lutgen.train import load_data
+from lutgen.train.recipes import recipe
+
+Setting = tuple[str, int, int, str]
 
 PICTURE = ROOT / "docs" / "results" / "train_bits.svg"
 SETTINGS = (  # encode, v, c, metric
@@ -57,11 +60,11 @@ def rows(_: Path) -> list[Row]:
 
 def measure(row: Row, _: Path) -> Row:
     """Refits, and runs the lookup network on the test images."""
-    result = convert_resnet8(
-        row, load_data(cifar10()), centroids=row["centroids"], stages=("refit",)
-    )
+    data = load_data(cifar10())
+    result = convert_resnet8(row, data, centroids=row["centroids"], stages=("refit",))
     return {
         **row,
+        "samples": recipe(data.shape, True, len(data.x_train), True).samples,
         "float": result.accuracy["float"],
         "refit": result.accuracy["refit"],
         "table_bytes": sum(layer.table_bytes for layer in result.layers),
@@ -78,13 +81,21 @@ def bits(row: Row) -> float:
     return math.log2(row["centroids"]) / row["subvec"]
 
 
-def joint() -> list[Row]:
-    """What joint training made of some of the settings."""
+def joint() -> dict[Setting, float]:
+    """Accuracy behind joint training, where that was measured; the latest of every setting."""
     path = ROOT / "benchmarks" / "results" / "train_resnet8.json"
     if not path.is_file():
-        return []
-    found = json.loads(path.read_text("utf-8"))
-    return [{**r, "centroids": 16} for r in found if r["stage"] == "joint"]
+        return {}
+    return {
+        setting({**r, "centroids": 16}): r["golden"]
+        for r in json.loads(path.read_text("utf-8"))
+        if r["stage"] == "joint" and r["table_bits"] == 8
+    }
+
+
+def setting(row: Row) -> Setting:
+    """What tells rows apart."""
+    return row["encode"], row["subvec"], row["centroids"], row["metric"]
 
 
 def draw(results: list[Row]) -> None:
@@ -98,7 +109,7 @@ def draw(results: list[Row]) -> None:
         "table KB": lambda r: r["table_bytes"] / 1024,
         "differences an image, millions": lambda r: r["work"] / 1e6,
     }
-    trained = [r for r in joint() if r["table_bits"] == 8]
+    trained = joint()
     for axis, (label, amount) in zip(axes, amounts.items(), strict=True):
         for r in results:
             axis.plot(
@@ -108,13 +119,10 @@ def draw(results: list[Row]) -> None:
                 color=colours[r["metric"]],
                 fillstyle="none",
             )
-        for r in trained:
-            same = [q for q in results if all(q[k] == r[k] for k in ("encode", "subvec", "metric"))]
-            same = [q for q in same if q["centroids"] == 16]
-            if same:
+            if setting(r) in trained:
                 axis.plot(
-                    amount(same[0]),
-                    100 * r["golden"],
+                    amount(r),
+                    100 * trained[setting(r)],
                     marks[r["encode"]],
                     color=colours[r["metric"]],
                 )
@@ -135,11 +143,7 @@ def draw(results: list[Row]) -> None:
 def table(results: list[Row]) -> str:
     """The page: the picture, a row for each measurement, and the conditions."""
     draw(results)
-    after = {
-        (r["encode"], r["subvec"], r["metric"]): r["golden"]
-        for r in joint()
-        if r["table_bits"] == 8
-    }
+    after = joint()
     lines = [
         "# Accuracy against bits: which v, c and encoding to choose",
         "",
@@ -149,21 +153,22 @@ def table(results: list[Row]) -> str:
         "[train_resnet8](train_resnet8.md), where it was measured); % of the 5,000 test",
         "images. *Bits* are what an activation's index costs, log2 c / v; *indices* how many",
         "an image needs, and *differences* how many the encoders form for it: with `window`",
-        "every pixel is encoded again for each tap of the kernel, with `pixel` once.",
+        "every pixel is encoded again for each tap of the kernel, with `pixel` once. *Images*",
+        "are how many the refit looked at.",
         "",
         "![accuracy against bits, table bytes and encoder work](train_bits.svg)",
         "",
         "| encode | v | c | bits | metric | refit | joint | table KB | indices an image "
-        "| differences, millions | seconds |",
-        "| --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| differences, millions | images | seconds |",
+        "| --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for r in sorted(results, key=lambda r: (r["metric"] != "l2", r["metric"], -bits(r))):
-        found = after.get((r["encode"], r["subvec"], r["metric"])) if r["centroids"] == 16 else None
+        found = after.get(setting(r))
         lines.append(
             f"| {r['encode']} | {r['subvec']} | {r['centroids']} | {bits(r):.2f} | {r['metric']} | "
             f"{100 * r['refit']:.2f} | {'' if found is None else f'{100 * found:.2f}'} | "
             f"{r['table_bytes'] / 1024:.0f} | {r['encoded']} | {r['work'] / 1e6:.2f} | "
-            f"{r['seconds']:.0f} |"
+            f"{r.get('samples', 1000)} | {r['seconds']:.0f} |"
         )
     lines += ["", f"The float network reaches {100 * results[0]['float']:.2f} %."]
     return "\n".join(lines + described(results))
