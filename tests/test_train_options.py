@@ -11,7 +11,7 @@ from lutgen.train.options import STAGE_FIELDS, STAGES
 
 TUNED = (
     "epochs, batch, learning_rate, decay, optimiser, schedule, beta, distill, follow, hint, "
-    "temperature, train"
+    "soft, temperature, train"
 )
 
 

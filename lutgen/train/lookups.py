@@ -17,6 +17,7 @@ from lutgen.spec import DigitSpec
 from lutgen.train.conv import Rows, gathered
 from lutgen.train.nearest import EXACT, nearest
 from lutgen.train.optim import Float32Array
+from lutgen.train.soft import soft_gradient
 
 __all__ = ["Digits", "Integers", "Lookup", "Vectors", "reachable"]
 
@@ -216,6 +217,9 @@ class Vectors(Lookup):
         Whether `backward` gives the gradient by `residual`.
     counting : bool
         Whether `backward` gives what `follow` needs.
+    soft : float
+        How much of the gradient by the inputs is that of a soft choice of centroids (see
+        `lutgen.train.soft`); the rest goes straight through.
     """
 
     def __init__(
@@ -240,6 +244,7 @@ class Vectors(Lookup):
         self.moved = np.zeros_like(self.bias)
         self.moving = True
         self.counting = False
+        self.soft = 0.0
 
     @property
     def parameters(self) -> dict[str, Float32Array]:
@@ -372,11 +377,27 @@ class Vectors(Lookup):
             by_rows = self._through_centroids(kept, spread, raw)
         if not wanted:
             return loss, raw, None
+        straight = gradient * np.float32(1 - self.soft) if self.soft else gradient
         if by_s is not None:
-            spread = self.rows.spread(gradient + by_s, kept.shape)
-        if by_rows is None or by_s is not None:
+            straight = straight + by_s
+        if by_s is not None or self.soft:
+            spread = self.rows.spread(straight, kept.shape)
+        if by_rows is None or by_s is not None or self.soft:
             by_rows = self.rows.by_rows(self.weight, spread, kept.shape)
+        if self.soft:
+            by_rows += np.float32(self.soft) * self._softly(kept, gradient)
         return loss, raw, self.rows.back(by_rows[: self.rows.features], kept.shape)
+
+    def _softly(self, kept: Pass, gradient: Float32Array) -> Float32Array:
+        """Gradient by the rows ``[g * v, L]`` through a soft choice of centroids."""
+        assert kept.rows is not None
+        x = self._cut(kept.rows)
+        spread = self.rows.spread(gradient, kept.shape)
+        worth = self.rows.by_rows(self.real_tables(), spread, kept.shape)
+        worth = worth.reshape(self.groups, self.centroids, -1)
+        by_x = soft_gradient(x, self.codebooks(), worth, self.metric)
+        by_x *= np.float32(1 / self.in_scale)
+        return by_x.reshape(self.groups * self.subvec, -1)
 
     def _through_centroids(
         self, kept: Pass, spread: list[Float32Array], raw: dict[str, Float32Array]

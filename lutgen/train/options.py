@@ -35,7 +35,7 @@ LAYER_FIELDS = (
 
 CLOSED = ("samples", "restarts")
 FLOAT = ("epochs", "batch", "learning_rate", "decay", "optimiser", "schedule")
-TUNED = (*FLOAT, "beta", "distill", "follow", "hint", "temperature", "train")
+TUNED = (*FLOAT, "beta", "distill", "follow", "hint", "soft", "temperature", "train")
 STAGE_FIELDS = {
     "float": FLOAT,
     "replace": CLOSED,
@@ -61,7 +61,7 @@ class StageOptions:
         to what they were; None for what explains samples best that were left out, in each layer.
     epochs, batch, learning_rate, decay, optimiser, schedule
         Of ``float``, ``calibrate`` and ``joint``: see `lutgen.train.tune.Tuning`.
-    beta, distill, follow, hint, temperature, train
+    beta, distill, follow, hint, soft, temperature, train
         Of ``calibrate`` and ``joint``: see there. ``train`` may be text, with commas.
     """
 
@@ -76,6 +76,7 @@ class StageOptions:
     distill: float | None = None
     follow: float | None = None
     hint: float | None = None
+    soft: float | None = None
     temperature: float | None = None
     optimiser: str | None = None
     schedule: str | None = None
@@ -112,7 +113,7 @@ def stage_options(stage: str, settings: StageOptions | Mapping[str, Any]) -> Sta
             result[name] = as_int(value, what, low=low)
         else:
             result[name] = _number(
-                value, what, 1.0 if name in ("distill", "follow") else float("inf")
+                value, what, 1.0 if name in ("distill", "follow", "soft") else float("inf")
             )
             if name in ("learning_rate", "temperature") and not value:
                 raise ValueError(f"{what} must be positive, not {value}")

@@ -79,6 +79,7 @@ def recipe(shape: tuple[int, ...], convolves: bool, count: int, trained: bool) -
             beta=1.0,
             distill=0.5,
             follow=0.1,
+            soft=0.5,
             train=MOVED,
         )
         samples = 4096

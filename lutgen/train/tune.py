@@ -59,6 +59,9 @@ class Tuning:
     hint : float
         Weight of the mean squared differences between what residual joins and pools give here and
         in the float network, over the variances.
+    soft : float
+        0..1: how much of the gradient by a lookup's inputs is that of a soft choice of centroids;
+        see `lutgen.train.soft`.
     temperature : float
         Of the float network's probabilities.
     optimiser : str
@@ -77,6 +80,7 @@ class Tuning:
     distill: float = 0.0
     follow: float = 0.0
     hint: float = 0.0
+    soft: float = 0.0
     temperature: float = 1.0
     optimiser: str = "adamw"
     schedule: str = "cosine"
@@ -260,6 +264,7 @@ def tune(
         if isinstance(lookup, Vectors):
             lookup.moving = "residual" in tuning.train
             lookup.counting = tuning.follow > 0
+            lookup.soft = tuning.soft
     moved = rates(net, tuning.train) if state is None else state.rates
     parameters = {
         key: value
