@@ -86,5 +86,5 @@ def test_the_large_network_fits_its_device():
     model = lutgen.load(EXAMPLES / "models" / f"{LARGE}.lut")
     found = solve(model, device="85k", interval=36_864, margin=0.01)
     assert found.spec.timing.interval <= 36_864
-    assert found.area.total.luts <= 0.99 * found.device.luts
+    assert found.area.total.luts <= 0.98 * found.device.luts
     assert found.area.total.blocks <= 0.99 * found.device.blocks

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_train_lookups import KINDS, geometry, inputs, make
+from test_train_lookups import KINDS, geometry, inputs, make, slopes
 
 from lutgen.numeric import Format
 from lutgen.spec import METRICS
@@ -31,19 +31,6 @@ def choice(x, books, metric, gap):
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def by_differences(function, x):
-    """Gradient of a function of the array by central differences."""
-    result = np.zeros_like(x)
-    for where in np.ndindex(x.shape):
-        value = x[where]
-        x[where] = value + EPSILON
-        above = function()
-        x[where] = value - EPSILON
-        result[where] = (above - function()) / (2 * EPSILON)
-        x[where] = value
-    return result
-
-
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("seed", range(4))
 def test_the_gradient_is_that_of_a_softmax_over_distances(metric, seed):
@@ -53,7 +40,7 @@ def test_the_gradient_is_that_of_a_softmax_over_distances(metric, seed):
     x = rng.uniform(-20, 20, (groups, v, length))
     worth = rng.standard_normal((groups, c, length))
     gap = temperature(x, books, metric)
-    want = by_differences(lambda: float((choice(x, books, metric, gap) * worth).sum()), x)
+    want = slopes(lambda: float((choice(x, books, metric, gap) * worth).sum()), x, EPSILON)
     got = soft_gradient(x.astype(np.float32), books, worth.astype(np.float32), metric)
     assert got.dtype == np.float32
     assert np.abs(want).max() > 0
@@ -84,7 +71,7 @@ def test_a_layer_mixes_it_with_the_straight_gradient(kind, metric, seed):
         return float((rows.product(tables, placed, q.shape) * gradient).sum())
 
     # Of an input in real units, as all gradients are.
-    want = by_differences(loss, q) / layer.in_scale
+    want = slopes(loss, q, EPSILON) / layer.in_scale
     for share in (1.0, 0.25):
         layer.soft = share
         got = layer.backward(kept, gradient, 0.0, True)[2]

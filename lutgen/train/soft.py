@@ -31,12 +31,9 @@ def soft_gradient(
     metric : str
         ``l1``, ``l2`` or ``chebyshev``.
     """
-    groups, subvec, length = x.shape
     books = codebooks.astype(np.float32)
-    centroids = books.shape[1]
-    far = np.empty((groups, centroids, length), dtype=np.float32)
-    for j in range(centroids):
-        far[:, j] = _distance(x, books[:, j, :, None], metric)
+    centroids, subvec = books.shape[1:]
+    far = np.stack([_distance(x, books[:, j, :, None], metric) for j in range(centroids)], axis=1)
     nearest_two = np.partition(far, min(1, centroids - 1), axis=1)[:, :2]
     gap = (nearest_two[:, -1] - nearest_two[:, 0]).mean(axis=1) + np.float32(1e-6)
     choice = np.exp((nearest_two[:, :1] - far) / gap[:, None, None])
