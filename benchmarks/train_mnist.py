@@ -17,6 +17,7 @@ from _common import Row, play
 from _train import described, environment
 
 from lutgen.train import load_data, train
+from lutgen.train.parallel import cores
 from lutgen.train.recipes import recipe
 
 METRICS = ("l1", "l2", "chebyshev")
@@ -62,6 +63,7 @@ def measure(row: Row, mnist: Path) -> Row:
         "test_samples": len(data.x_test),
         "table_bytes": sum(layer.table_bytes for layer in result.layers),
         "seconds": round(result.seconds, 1),
+        "threads": cores(),
         **environment(),
     }
 
@@ -108,9 +110,9 @@ def table(results: list[Row]) -> str:
         "Every run:",
         "",
         "| data | network | v | metric | seed | float | replace | refit | golden | differ "
-        "| rounding | soft | table KB | seconds | peak MB |",
+        "| rounding | soft | table KB | seconds | threads | peak MB |",
         "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: "
-        "| ---: | ---: |",
+        "| ---: | ---: | ---: |",
     ]
     for r in results:
         steps = " | ".join(f"{100 * r[key]:.2f}" for key in ("float", "replace", "refit", "golden"))
@@ -118,7 +120,7 @@ def table(results: list[Row]) -> str:
             f"| {r['data']} | {r['arch']} | {r['subvec']} | {r['metric']} | {r['seed']} | {steps} "
             f"| {r['differ']} | {r.get('rounding', 'nearest')} | {r.get('soft', 0):g} "
             f"| {r['table_bytes'] / 1024:.0f} "
-            f"| {r['seconds']:.0f} | {r['peak_mb']} |"
+            f"| {r['seconds']:.0f} | {r.get('threads', 2)} | {r['peak_mb']} |"
         )
     return "\n".join(lines + described(results))
 

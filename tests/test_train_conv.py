@@ -148,7 +148,7 @@ def test_products_of_one_hot_rows(seed):
         table = numbers(rng, rows.taps, groups * centroids, n)
         want = rows.product(table, placed, shape)
         for kind in (np.float32, np.float64):
-            got = rows.hot_product(table.astype(kind), hot, shape)
+            got = rows.hot_product(rows.hot_table(table.astype(kind), centroids), hot, shape)
             assert got.dtype == kind
             np.testing.assert_array_equal(got, want)
         spread = rows.spread(numbers(rng, *want.shape), shape)

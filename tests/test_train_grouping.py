@@ -18,7 +18,8 @@ from lutgen.train.floatnet import (
     Weighted,
 )
 from lutgen.train.fold import fold_batch_norm
-from lutgen.train.grouping import channels, group, likeness, order
+from lutgen.train.grouping import group, likeness, order
+from lutgen.train.ties import channels
 
 
 def rng():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lutgen.train import hot
-from lutgen.train.hot import by_table, looked_up, one_hot
+from lutgen.train.hot import Fetched, by_table, looked_up, one_hot
 
 
 def test_one_hot():
@@ -35,7 +35,7 @@ def test_sums_of_integers_are_exact(low, high, blocks, monkeypatch):
     index = rng.integers(0, 4, (9, 200))
     want = sum(table[g, index[g]] for g in range(9)).T
     kind = np.float64 if high > 1 << 20 else np.float32
-    got = looked_up(table.astype(kind), index)
+    got = looked_up(Fetched(table.astype(kind)), index)
     assert got.dtype == kind
     np.testing.assert_array_equal(got, want)
 
@@ -44,7 +44,7 @@ def test_sums_just_within_and_just_beyond_16_bits():
     for most in ((1 << 16) - 1, 1 << 16):
         table = np.zeros((2, 2, 1), dtype=np.float32)
         table[0, 1], table[1, 1] = most - 7, 7
-        got = looked_up(table, np.array([[1, 0, 1], [1, 1, 0]]))
+        got = looked_up(Fetched(table), np.array([[1, 0, 1], [1, 1, 0]]))
         np.testing.assert_array_equal(got, [[most, 7, most - 7]])
 
 
@@ -53,7 +53,7 @@ def test_sums_of_fractions():
     table = rng.standard_normal((5, 4, 3)).astype(np.float32)
     index = rng.integers(0, 4, (5, 70))
     want = table.reshape(20, 3).T @ one_hot(index, 4)
-    np.testing.assert_allclose(looked_up(table, index), want, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(looked_up(Fetched(table), index), want, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [1, 40, 1 << 18])

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutgen.numeric import ceil_div
-from lutgen.train.hot import by_table, looked_up, one_hot
+from lutgen.train.hot import Fetched, by_table, looked_up, one_hot
 from lutgen.train.optim import Float32Array
 
 __all__ = ["Dense", "Rows", "Taps", "Window", "gathered"]
@@ -117,12 +117,14 @@ class Rows:
         """What `hot_product` and `hot_by_matrix` take in place of `place_hot`."""
         return list(self.place_hot(index, centroids, shape))
 
+    def hot_table(self, table: NDArray[Any], centroids: int) -> Any:
+        """What `hot_product` takes for a table ``[taps, g * c, n]``."""
+        return table
+
     def hot_product(
-        self, table: NDArray[Any], hot: list[NDArray[Any]], shape: tuple[int, ...]
+        self, table: Any, hot: list[NDArray[Any]], shape: tuple[int, ...]
     ) -> NDArray[Any]:
-        """`product` of a table ``[taps, g * c, n]`` and one-hot rows; of integers in float arrays
-        the exact sums.
-        """
+        """`product` of a table and one-hot rows; of integers in float arrays the exact sums."""
         if table.dtype == np.float64:
             hot = [x.astype(np.float64) for x in hot]
         return self.product(table, hot, shape)
@@ -231,12 +233,13 @@ class Dense(Rows):
     ) -> list[NDArray[Any]]:
         return [index]
 
+    def hot_table(self, table: NDArray[Any], centroids: int) -> Fetched:
+        return Fetched(table.reshape(-1, centroids, table.shape[2]))
+
     def hot_product(
-        self, table: NDArray[Any], hot: list[NDArray[Any]], shape: tuple[int, ...]
+        self, table: Any, hot: list[NDArray[Any]], shape: tuple[int, ...]
     ) -> NDArray[Any]:
-        index = hot[0]
-        result = looked_up(table.reshape(len(index), -1, table.shape[2]), index)
-        return result.reshape(-1, *self.out(shape))
+        return looked_up(table, hot[0]).reshape(-1, *self.out(shape))
 
     def hot_by_matrix(
         self, hot: list[NDArray[Any]], spread: list[Float32Array], features: int, outputs: int

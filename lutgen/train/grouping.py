@@ -10,18 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lutgen.train.floatnet import (
-    Add,
-    AvgPool2d,
-    BatchNorm,
-    Clip,
-    Flatten,
-    FloatLayer,
-    FloatNet,
-    MaxPool2d,
-    Weighted,
-)
+from lutgen.train.floatnet import BatchNorm, FloatLayer, FloatNet, Weighted
 from lutgen.train.optim import Float32Array
+from lutgen.train.ties import Ties
 
 __all__ = ["group", "order"]
 
@@ -85,17 +76,7 @@ def group(net: FloatNet, x: Float32Array, subvecs: Mapping[str, int]) -> None:
     subvecs : mapping of layer name to int
         Sub-vector length of the layers that look up; 1 where the order does not matter.
     """
-    parent = {name: name for name in net.shapes}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            name = parent[name]
-        return name
-
-    for layer in net.layers:
-        if isinstance(layer, Add | MaxPool2d | AvgPool2d | Clip | BatchNorm | Flatten):
-            for source in layer.inputs:
-                parent[root(source)] = root(layer.name)
+    ties = Ties(net)
     alike: dict[str, NDArray[np.float64]] = {}
     asked: dict[str, list[int]] = {}
     readers: dict[str, list[Weighted]] = {}
@@ -106,8 +87,8 @@ def group(net: FloatNet, x: Float32Array, subvecs: Mapping[str, int]) -> None:
     def visit(layer: FloatLayer, y: Float32Array) -> None:
         for reader in readers.get(layer.name, []):
             if subvecs.get(reader.name, 1) > 1:
-                mine = root(layer.name)
-                width = channels(net, layer.name)
+                mine = ties.root(layer.name)
+                width = ties.widths[mine]
                 if y.ndim == 2:  # a flattened image has its channels inside
                     y = y.reshape(-1, width, y.shape[1]).transpose(1, 0, 2)
                 flat = y.reshape(width, -1)
@@ -119,38 +100,23 @@ def group(net: FloatNet, x: Float32Array, subvecs: Mapping[str, int]) -> None:
                 asked.setdefault(mine, []).append(subvecs[reader.name])
 
     net.run(x, visit)
-    widths: dict[str, set[int]] = {}
-    for name in net.shapes:
-        widths.setdefault(root(name), set()).add(channels(net, name))
-    # A vector that is added to a flattened image has no channels to move.
-    fixed = {name for name, found in widths.items() if len(found) > 1}
-    fixed |= {root("input"), root(net.layers[-1].name)}
     places = {
         name: order(found, max(set(asked[name]), key=asked[name].count))
         for name, found in alike.items()
-        if name not in fixed
+        if name not in ties.fixed
     }
     for layer in net.layers:
-        if isinstance(layer, BatchNorm) and (own := places.get(root(layer.name))) is not None:
+        if isinstance(layer, BatchNorm) and (own := places.get(ties.root(layer.name))) is not None:
             for array in (layer.gain, layer.offset, layer.mean, layer.variance):
                 array[:] = array.reshape(-1, len(own))[:, own].reshape(-1)
         if not isinstance(layer, Weighted):
             continue
-        own = places.get(root(layer.name))
+        own = places.get(ties.root(layer.name))
         if own is not None:
             layer.weight = np.ascontiguousarray(layer.weight[:, :, own])
             layer.bias = layer.bias[own]
-        read = places.get(root(layer.inputs[0]))
+        read = places.get(ties.root(layer.inputs[0]))
         if read is not None:
             taps, features, outputs = layer.weight.shape
             split = layer.weight.reshape(taps, features // len(read), len(read), outputs)
             layer.weight = np.ascontiguousarray(split[:, :, read]).reshape(layer.weight.shape)
-
-
-def channels(net: FloatNet, name: str) -> int:
-    """Channels behind a layer; a flattened image keeps the image's."""
-    for layer in net.layers:
-        if layer.name == name and isinstance(layer, Flatten | Clip | BatchNorm | Add):
-            if isinstance(layer, Flatten) or len(net.shapes[name]) == 1:
-                return channels(net, layer.inputs[0])
-    return net.shapes[name][0]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lutgen.train.optim import Float32Array
 
-__all__ = ["by_table", "looked_up", "one_hot"]
+__all__ = ["Fetched", "by_table", "looked_up", "one_hot"]
 
 FETCHED = 1 << 17  # values of sums that are worked on at once
 HOT, LENGTH = 1 << 18, 512  # values of one-hot rows that are, and how long those are
@@ -26,18 +26,43 @@ def one_hot(index: NDArray[np.integer], centroids: int, dtype: type = np.float32
     return hot.reshape(groups * centroids, length)
 
 
-def looked_up(table: NDArray[Any], index: NDArray[np.integer]) -> NDArray[Any]:
-    """``sum_g table[g, index[g, l]]`` as ``[n, L]``, of a table ``[g, c, n]``.
+class Fetched:
+    """A table ``[g, c, n]`` in the form that `looked_up` sums rows of.
 
-    Rows are fetched rather than multiplied with one-hot rows: c times less to move. Integers in a
-    float32 table are summed as 16-bit integers where those hold every sum.
+    Integers in a float table are summed as 16-bit integers where those hold every sum. Whether they
+    do takes several looks at the whole table, which many products share.
+
+    Parameters
+    ----------
+    table : float array ``[g, c, n]``
+
+    Attributes
+    ----------
+    rows : array ``[g, c, n]``
+        Of 16-bit integers less ``low``; or the table.
+    low : float array ``[n]`` or None
+        What the lowest entries sum up to; None where rows are the table.
     """
-    (groups, _, outputs), length = table.shape, index.shape[1]
-    low = table.min(axis=1)
-    reach = float((table.max(axis=1) - low).sum(axis=0).max(initial=0))
-    short = bool(reach < 1 << 16 and (np.floor(table) == table).all())
-    # Measured from each codebook's lowest entry all terms are positive, and sums stay in range.
-    rows = (table - low[:, None]).astype(np.uint16) if short else table
+
+    def __init__(self, table: NDArray[Any]):
+        low, high = table.min(axis=1), table.max(axis=1)
+        short = float((high - low).sum(axis=0).max(initial=0)) < 1 << 16
+        # Measured from each codebook's lowest entry all terms are positive, and sums stay in range.
+        self.rows = table
+        self.low: NDArray[Any] | None = None
+        self.dtype = table.dtype
+        if short and (np.floor(table) == table).all():
+            self.rows = (table - low[:, None]).astype(np.uint16)
+            self.low = low.sum(axis=0)
+
+
+def looked_up(table: Fetched, index: NDArray[np.integer]) -> NDArray[Any]:
+    """``sum_g table[g, index[g, l]]`` as ``[n, L]``.
+
+    Rows are fetched rather than multiplied with one-hot rows: c times less to move.
+    """
+    rows = table.rows
+    (groups, _, outputs), length = rows.shape, index.shape[1]
     result = np.empty((outputs, length), dtype=table.dtype)
     step = max(64, FETCHED // outputs)
     for start in range(0, length, step):
@@ -49,8 +74,8 @@ def looked_up(table: NDArray[Any], index: NDArray[np.integer]) -> NDArray[Any]:
             rows[group].take(part[group], axis=0, out=fetched, mode="clip")
             total += fetched
         result[:, start : start + step] = total.T
-    if short:
-        result += low.sum(axis=0)[:, None]
+    if table.low is not None:
+        result += table.low[:, None]
     return result
 
 

@@ -40,6 +40,7 @@ class Integers:
     matrix: NDArray[Any]
     bias: Int64Array
     codebooks: Int64Array | None
+    hot: Any = None  # of `Vectors`, the table as `Rows.hot_product` takes it
 
 
 @dataclass
@@ -143,15 +144,15 @@ class Lookup:
         """Accumulators, and what `backward` needs; ``placed`` is what `place` gave, if known."""
         if placed is None:
             placed = self.place(q, ints)
-        matrix = ints.matrix.reshape(self.worked.taps, -1, self.outputs)
-        acc = self._multiplied(matrix, placed, q.shape)
+        acc = self._multiplied(ints, placed, q.shape)
         acc += ints.bias.astype(acc.dtype).reshape(-1, *[1] * (acc.ndim - 1))
         return Pass(q.shape, q, placed, acc)
 
     def _multiplied(
-        self, matrix: NDArray[Any], placed: list[NDArray[Any]], shape: tuple[int, ...]
+        self, ints: Integers, placed: list[NDArray[Any]], shape: tuple[int, ...]
     ) -> NDArray[Any]:
         """Integer sums of products, exact."""
+        matrix = ints.matrix.reshape(self.worked.taps, -1, self.outputs)
         if matrix.dtype == np.float64:
             placed = [x.astype(np.float64) for x in placed]
         return self.worked.product(matrix, placed, shape)
@@ -215,6 +216,8 @@ class Vectors(Lookup):
         How much of the bias was taken from the tables, and is none of what goes with the weights.
     moving : bool
         Whether `backward` gives the gradient by `residual`.
+    moving_books : bool
+        Whether `finish` gives the gradient by `books`.
     counting : bool
         Whether `backward` gives what `follow` needs.
     soft : float
@@ -243,6 +246,7 @@ class Vectors(Lookup):
         self.residual: Float32Array | None = None
         self.moved = np.zeros_like(self.bias)
         self.moving = True
+        self.moving_books = True
         self.counting = False
         self.soft = 0.0
 
@@ -295,9 +299,9 @@ class Vectors(Lookup):
         return self.rows.hot(index, self.centroids, q.shape)
 
     def _multiplied(
-        self, matrix: NDArray[Any], placed: list[NDArray[Any]], shape: tuple[int, ...]
+        self, ints: Integers, placed: list[NDArray[Any]], shape: tuple[int, ...]
     ) -> NDArray[Any]:
-        return self.rows.hot_product(matrix, placed, shape)
+        return self.rows.hot_product(ints.hot, placed, shape)
 
     def forward(
         self, q: Float32Array, ints: Integers, placed: list[NDArray[Any]] | None = None
@@ -338,7 +342,9 @@ class Vectors(Lookup):
         bias = self._bias()
         reach = self.rows.taps * self.groups * -self.table.low + int(np.abs(bias).max())
         wide = 2 * reach >= EXACT
-        return Integers(values.astype(np.float64) if wide else values, bias, self.codebooks())
+        matrix = values.astype(np.float64) if wide else values
+        hot = self.rows.hot_table(matrix, self.centroids)
+        return Integers(matrix, bias, self.codebooks(), hot)
 
     def backward(
         self, kept: Pass, gradient: Float32Array, beta: float, wanted: bool, number: int = 0
@@ -412,8 +418,9 @@ class Vectors(Lookup):
         part = self.rows.by_matrix(placed, spread, self.groups * self.subvec, self.outputs)
         raw["weight"] = raw["weight"] + part if "weight" in raw else part
         by_rows = self.rows.by_rows(self.weight, spread, kept.shape)
-        parts = by_rows.reshape(self.groups, self.subvec, -1)
-        raw["books"] = self._by_centroid(kept, parts)[1]
+        if self.moving_books:
+            parts = by_rows.reshape(self.groups, self.subvec, -1)
+            raw["books"] = self._by_centroid(kept, parts)[1]
         return by_rows
 
     def _by_centroid(self, kept: Pass, x: Float32Array) -> tuple[Float32Array, Float32Array]:
@@ -451,18 +458,18 @@ class Vectors(Lookup):
 
     def finish(self, raw: dict[str, Float32Array]) -> dict[str, Float32Array]:
         if "table" not in raw:
-            result = {**raw, "books": raw["books"] * np.float32(self.in_scale)}
+            result = dict(raw)
+            if "books" in raw:
+                result["books"] = raw["books"] * np.float32(self.in_scale)
             return self._kept_in_shape(result)
         by_table = raw["table"].reshape(self.rows.taps, self.groups, self.centroids, -1)
         books = self.codebooks().astype(np.float32)
-        weight = self.weight.reshape(self.rows.taps, self.groups, self.subvec, -1)
         by_weight = np.matmul(books.transpose(0, 2, 1), by_table) * np.float32(self.in_scale)
-        by_books = np.matmul(by_table, weight.transpose(0, 1, 3, 2)).sum(axis=0)
-        result = {
-            "weight": by_weight.reshape(self.weight.shape),
-            "bias": raw["bias"],
-            "books": by_books * np.float32(self.in_scale),
-        }
+        result = {"weight": by_weight.reshape(self.weight.shape), "bias": raw["bias"]}
+        if self.moving_books:
+            weight = self.weight.reshape(self.rows.taps, self.groups, self.subvec, -1)
+            by_books = np.matmul(by_table, weight.transpose(0, 1, 3, 2)).sum(axis=0)
+            result["books"] = by_books * np.float32(self.in_scale)
         if "weight" in raw:
             result["weight"] += raw["weight"]
         if self.residual is not None:
@@ -473,7 +480,7 @@ class Vectors(Lookup):
     def _kept_in_shape(self, gradients: dict[str, Float32Array]) -> dict[str, Float32Array]:
         """No gradient where the last sub-vector is padding."""
         gradients["weight"][:, self.rows.features :] = 0
-        if self.spare:
+        if self.spare and "books" in gradients:
             gradients["books"][-1, :, self.subvec - self.spare :] = 0
         return gradients
 
@@ -488,7 +495,8 @@ class Vectors(Lookup):
     def ideal(self, q: Float32Array) -> Float32Array:
         index = self.indices(q, self.codebooks())
         hot = self.rows.hot(index, self.centroids, q.shape)
-        return self._biased(self.rows.hot_product(self.real_tables(), hot, q.shape))
+        table = self.rows.hot_table(self.real_tables(), self.centroids)
+        return self._biased(self.rows.hot_product(table, hot, q.shape))
 
 
 class Digits(Lookup):

@@ -71,12 +71,12 @@ def recipe(shape: tuple[int, ...], convolves: bool, count: int, trained: bool) -
         )
         samples = 2000
     else:
-        noise = 0.03 if shift else 0.1
+        noise = 0.0 if shift else 0.1
         joint = Tuning(
             epochs=max(epochs, 24),
             batch=batch,
             learning_rate=1e-2,
-            beta=1.0,
+            beta=0.5,
             distill=0.5,
             follow=0.1,
             soft=0.5,

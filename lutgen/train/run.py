@@ -42,6 +42,7 @@ from lutgen.train.parallel import Workers
 from lutgen.train.progress import Clock, Progress
 from lutgen.train.recipes import Recipe, recipe
 from lutgen.train.tune import Diverged, Epoch, Samples, Snapshot, State, Tuning, score, tune
+from lutgen.train.weighing import weigh
 
 __all__ = ["Run", "TrainResult"]
 
@@ -194,11 +195,13 @@ class Run:
         self.test = Samples(self._q(self.data.x_test), self.data.y_test)
         self.origin = fold_batch_norm(self.net)
         if not self.convolves:
+            subvecs = {key: own.subvec for key, own in self.layers.items()}
+            weigh(self.origin, subvecs)
             few = self.data.x_train[self.rest[:4096]].reshape(-1, *self.net.shape)
             group(
                 self.origin,
                 columns(few, self.net.inside).astype(np.float32) * np.float32(self.unit),
-                {key: own.subvec for key, own in self.layers.items()},
+                subvecs,
             )
         if "float" not in self.accuracy:
             x = self.data.x_test.reshape(-1, *self.net.shape)

@@ -12,6 +12,9 @@ from lutgen.train.optim import Float32Array
 
 __all__ = ["soft_gradient"]
 
+STEEP = 1e6  # what makes any difference of inputs exceed 1
+NEVER = -30.0  # logarithm of a chance that is as good as none; tiny numbers are slow to work with
+
 
 def soft_gradient(
     x: Float32Array, codebooks: Int64Array, worth: Float32Array, metric: str
@@ -32,42 +35,61 @@ def soft_gradient(
         ``l1``, ``l2`` or ``chebyshev``.
     """
     books = codebooks.astype(np.float32)
-    centroids, subvec = books.shape[1:]
-    far = np.stack([_distance(x, books[:, j, :, None], metric) for j in range(centroids)], axis=1)
-    nearest_two = np.partition(far, min(1, centroids - 1), axis=1)[:, :2]
-    gap = (nearest_two[:, -1] - nearest_two[:, 0]).mean(axis=1) + np.float32(1e-6)
-    choice = np.exp((nearest_two[:, :1] - far) / gap[:, None, None])
+    far, spare = _distances(x, books, metric)
+    first, second = _nearest_two(far)
+    gap = (second - first).mean(axis=1) + np.float32(1e-6)
+    choice = np.subtract(first[:, None], far, out=None if metric == "chebyshev" else far)
+    choice /= gap[:, None, None]
+    np.maximum(choice, np.float32(NEVER), out=choice)
+    np.exp(choice, out=choice)
     choice /= choice.sum(axis=1, keepdims=True)
-    choice *= worth - (choice * worth).sum(axis=1, keepdims=True)
+    np.multiply(choice, worth, out=spare)
+    choice *= worth - spare.sum(axis=1, keepdims=True)
     choice /= -gap[:, None, None]
     if metric == "l2":  # of 2 (x - centroid) the first part drops out: the sum over them is 0
         by_l2: Float32Array = np.matmul(books.transpose(0, 2, 1), choice)
         by_l2 *= np.float32(-2)
         return by_l2
-    result = np.zeros_like(x)
-    for j in range(centroids):
-        difference = x - books[:, j, :, None]
-        slope = np.sign(difference)
-        if metric == "chebyshev":
-            largest = np.abs(difference).argmax(axis=1)[:, None]
-            slope *= np.arange(subvec)[:, None] == largest
-        slope *= choice[:, j, None]
-        result += slope
+    result = np.empty_like(x)
+    open_ = np.ones(far.shape, dtype=bool) if metric == "chebyshev" else None
+    for d in range(x.shape[1]):
+        slope = np.subtract(x[:, None, d], books[:, :, d, None], out=spare)
+        if open_ is not None:  # the first of the largest coordinates alone
+            largest = np.abs(slope) == far
+            largest &= open_
+            open_ ^= largest
+            slope *= largest
+        slope *= np.float32(STEEP)
+        np.clip(slope, -1, 1, out=slope)  # its sign, which branches would find slowly
+        np.einsum("gcl,gcl->gl", slope, choice, out=result[:, d])
     return result
 
 
-def _distance(x: Float32Array, centroid: Float32Array, metric: str) -> Float32Array:
-    """Of sub-vectors to one centroid of each codebook, ``[g, L]``."""
-    total: Float32Array | None = None
+def _nearest_two(far: Float32Array) -> tuple[Float32Array, Float32Array]:
+    """The two smallest of the distances ``[g, c, L]``, ``[g, L]`` each; of one centroid, it."""
+    first = far[:, 0]
+    second = np.full_like(first, np.inf) if far.shape[1] > 1 else first
+    for j in range(1, far.shape[1]):
+        second = np.minimum(second, np.maximum(first, far[:, j]))
+        first = np.minimum(first, far[:, j])
+    return first, second
+
+
+def _distances(
+    x: Float32Array, books: Float32Array, metric: str
+) -> tuple[Float32Array, Float32Array]:
+    """``[g, c, L]``, and an array as large that is free for other use."""
+    total = np.empty((*books.shape[:2], x.shape[2]), dtype=np.float32)
+    term = np.empty_like(total)
     for d in range(x.shape[1]):
-        term = np.abs(x[:, d] - centroid[:, d])
+        into = term if d else total
+        np.subtract(x[:, None, d], books[:, :, d, None], out=into)
         if metric == "l2":
-            term *= term
-        if total is None:
-            total = term
-        elif metric == "chebyshev":
-            np.maximum(total, term, out=total)
+            into *= into
         else:
+            np.abs(into, out=into)
+        if d and metric == "chebyshev":
+            np.maximum(total, term, out=total)
+        elif d:
             total += term
-    assert total is not None
-    return total
+    return total, term

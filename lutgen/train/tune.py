@@ -19,6 +19,8 @@ __all__ = ["PARAMETERS", "Diverged", "Epoch", "Samples", "Snapshot", "Tuning", "
 
 PARAMETERS = ("weight", "bias", "books", "residual")
 
+Found = tuple[float, float, dict[str, dict[str, Float32Array]]]  # what `LookupNet.loss` gives
+
 JUDGED = 1024  # samples that new scales have to suit
 GROWTH = 1e6  # of a parameter, over what its root mean square was: more is no training
 
@@ -54,8 +56,8 @@ class Tuning:
         0..1: how much of the loss is the cross-entropy towards the float network's probabilities
         in place of the classes.
     follow : float
-        0..1: how far every step moves centroids to the means of what they serve; see
-        `lutgen.train.lookups.Vectors.follow`.
+        0..1: how far every step moves centroids to the means of what they serve, at first; it falls
+        as the rate does. See `lutgen.train.lookups.Vectors.follow`.
     hint : float
         Weight of the mean squared differences between what residual joins and pools give here and
         in the float network, over the variances.
@@ -263,6 +265,7 @@ def tune(
     for lookup in net.lookups.values():
         if isinstance(lookup, Vectors):
             lookup.moving = "residual" in tuning.train
+            lookup.moving_books = "books" in tuning.train
             lookup.counting = tuning.follow > 0
             lookup.soft = tuning.soft
     moved = rates(net, tuning.train) if state is None else state.rates
@@ -294,8 +297,8 @@ def tune(
     soft_scale = np.float32(net.source.scale)
     scaled = max(net.part, SCALED // int(np.prod(net.inside[1:], dtype=int)))
 
-    def work(part: tuple[NDArray[np.int64], tuple[int, ...], dict[str, Integers]]) -> Any:
-        chosen, own, ints = part
+    def work(part: tuple[NDArray[np.int64], tuple[int, ...], dict[str, Integers], float]) -> Any:
+        chosen, own, ints, share = part
         number = own[-1] // net.part
         x = samples.q[chosen]
         if augment is not None:
@@ -310,7 +313,7 @@ def tune(
                     hints[hinted[layer.name]] = value
 
             soft = _softmax(origin.run(q * soft_scale, visit), tuning.temperature)
-        return net.loss(
+        found = net.loss(
             q,
             samples.y[chosen],
             ints,
@@ -321,6 +324,7 @@ def tune(
             tuning.hint,
             number,
         )
+        return _scaled(found, share)
 
     for epoch in range(state.done, tuning.epochs):
         order = np.random.default_rng((*seed, epoch)).permutation(len(samples.q))
@@ -331,22 +335,20 @@ def tune(
             chosen = order[start : start + tuning.batch]
             ints = net.integers()
             parts = [
-                (chosen[s : s + net.part], (*seed, epoch, number, s), ints)
+                (mine, (*seed, epoch, number, s), ints, len(mine) / len(chosen))
                 for s in range(0, len(chosen), net.part)
+                if len(mine := chosen[s : s + net.part])
             ]
-            results = workers.map(work, parts)
-            loss, hits, gradients = _merged(net, parts, results, len(chosen))
+            loss, hits, gradients = _merged(net, workers.map(work, parts))
             if not np.isfinite(loss):
                 state.best.restore(net)
                 raise Diverged(f"Training diverged in epoch {epoch + 1}: the loss is {loss}")
-            step.step(
-                [gradients[key] for key in parameters],
-                rate(tuning.schedule, step.steps, tuning.epochs * len(starts)),
-            )
+            factor = rate(tuning.schedule, step.steps, tuning.epochs * len(starts))
+            step.step([gradients[key] for key in parameters], factor)
             for name, lookup in net.lookups.items():
                 if isinstance(lookup, Vectors) and lookup.counting:
                     counts, sums = gradients[f"{name}.counts"], gradients[f"{name}.sums"]
-                    lookup.follow(counts, sums, tuning.follow)
+                    lookup.follow(counts, sums, tuning.follow * factor)
                 lookup.settle()
             total += loss * len(chosen)
             right += hits
@@ -416,21 +418,26 @@ def hint_layers(net: LookupNet, origin: FloatNet) -> dict[str, str]:
     return result
 
 
-def _merged(
-    net: LookupNet, parts: list[Any], results: list[Any], batch: int
-) -> tuple[float, float, dict[str, Float32Array]]:
-    """Loss, right samples and gradients of a batch, of those of its parts."""
+def _scaled(found: Found, share: float) -> Found:
+    """Loss, right samples and raw gradients of a part of a batch, of which it is that share."""
+    loss, right, raw = found
+    if share < 1:
+        for own in raw.values():
+            for gradient in own.values():
+                gradient *= np.float32(share)
+    return loss * share, right, raw
+
+
+def _merged(net: LookupNet, results: list[Found]) -> tuple[float, float, dict[str, Float32Array]]:
+    """Loss, right samples and gradients of a batch, sums of those of its parts."""
     loss, right = 0.0, 0.0
     total: dict[str, dict[str, Float32Array]] = {}
-    for (chosen, _, _), (value, hits, raw) in zip(parts, results, strict=True):
-        share = np.float32(len(chosen) / batch)
-        loss += value * float(share)
+    for value, hits, raw in results:
+        loss += value
         right += hits
         for name, own in raw.items():
             into = total.setdefault(name, {})
             for key, gradient in own.items():
-                if len(parts) > 1:
-                    gradient *= share
                 if key in into:
                     into[key] += gradient
                 else:
