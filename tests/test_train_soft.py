@@ -41,10 +41,14 @@ def test_the_gradient_is_that_of_a_softmax_over_distances(metric, seed):
     worth = rng.standard_normal((groups, c, length))
     gap = temperature(x, books, metric)
     want = slopes(lambda: float((choice(x, books, metric, gap) * worth).sum()), x, EPSILON)
-    got = soft_gradient(x.astype(np.float32), books, worth.astype(np.float32), metric)
-    assert got.dtype == np.float32
-    assert np.abs(want).max() > 0
-    np.testing.assert_allclose(got, want, rtol=2e-3, atol=2e-4 * np.abs(want).max())
+    moved = books.astype(np.float64)
+    by_books = slopes(lambda: float((choice(x, moved, metric, gap) * worth).sum()), moved, EPSILON)
+    wants = (want, by_books)
+    gots = soft_gradient(x.astype(np.float32), books, worth.astype(np.float32), metric)
+    for got, want in zip(gots, wants, strict=True):
+        assert got.dtype == np.float32
+        assert np.abs(want).max() > 0
+        np.testing.assert_allclose(got, want, rtol=2e-3, atol=2e-4 * np.abs(want).max())
 
 
 @pytest.mark.parametrize("metric", ["l1", "l2"])
@@ -63,7 +67,7 @@ def test_a_layer_mixes_it_with_the_straight_gradient(kind, metric, seed):
 
     q, books = x.astype(np.float64), layer.codebooks()
     gap = temperature(layer.vectors(q), books, metric) + 1e-6
-    tables = layer.real_tables().astype(np.float64)
+    tables = layer.integers().matrix * np.float64(layer.table_scale)
 
     def loss():
         soft = choice(layer.vectors(q), books, metric, gap)
@@ -83,4 +87,43 @@ def test_one_centroid_leaves_nothing_to_choose():
     x = np.ones((2, 3, 4), np.float32)
     worth = np.ones((2, 1, 4), np.float32)
     for metric in METRICS:
-        assert not soft_gradient(x, np.zeros((2, 1, 3), np.int64), worth, metric).any()
+        for gradient in soft_gradient(x, np.zeros((2, 1, 3), np.int64), worth, metric):
+            assert not gradient.any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("free", [True, False])
+def test_centroids_learn_by_the_choice(kind, free):
+    rng = np.random.default_rng(KINDS.index(kind))
+    rows, shape = geometry(rng, kind)
+    layer = make(rng, rows, Format(5, True), metric="l1", c=5)
+    if free:
+        layer.free()
+        layer.residual += rng.standard_normal(layer.residual.shape).astype(np.float32)
+    x = inputs(rng, layer.element, shape)
+    kept = layer.forward(x, layer.integers())
+    gradient = rng.standard_normal(kept.acc.shape).astype(np.float32)
+    through = layer.finish(layer.backward(kept, gradient, 0.0, False)[1])["books"]
+
+    books = layer.codebooks().astype(np.float64)
+    gap = temperature(layer.vectors(x.astype(np.float64)), books, "l1") + 1e-6
+    tables = layer.integers().matrix * np.float64(layer.table_scale)
+
+    def loss():
+        soft = choice(layer.vectors(x.astype(np.float64)), books, "l1", gap)
+        placed = rows.place(soft.reshape(layer.width, -1), x.shape)
+        return float((rows.product(tables, placed, x.shape) * gradient).sum())
+
+    # Central differences give none where an input stands on a centroid, as the sign does.
+    want = slopes(loss, books, EPSILON)
+    layer.soft = 0.5
+    got = layer.finish(layer.backward(kept, gradient, 0.0, False)[1])
+    assert "choice" not in got
+    if layer.spare:  # padding stays 0
+        want[-1, :, -layer.spare :] = 0
+    whole = want if free else want + through
+    np.testing.assert_allclose(got["books"], whole, rtol=2e-3, atol=5e-4 * np.abs(whole).max())
+    layer.moving_books = False
+    assert (
+        not {"books", "choice"} & layer.finish(layer.backward(kept, gradient, 0.0, True)[1]).keys()
+    )

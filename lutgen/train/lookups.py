@@ -51,6 +51,7 @@ class Pass:
     q: Float32Array  # the inputs
     placed: list[NDArray[Any]]  # as `Rows.product`, or `Rows.hot_product`, took them
     acc: Float32Array  # accumulators [n, ...]
+    matrix: NDArray[Any]  # of `Integers`
     index: NDArray[np.intp] | None = None  # [g, L]
     rows: Float32Array | None = None  # what the indices are of
 
@@ -146,7 +147,7 @@ class Lookup:
             placed = self.place(q, ints)
         acc = self._multiplied(ints, placed, q.shape)
         acc += ints.bias.astype(acc.dtype).reshape(-1, *[1] * (acc.ndim - 1))
-        return Pass(q.shape, q, placed, acc)
+        return Pass(q.shape, q, placed, acc, ints.matrix)
 
     def _multiplied(
         self, ints: Integers, placed: list[NDArray[Any]], shape: tuple[int, ...]
@@ -222,7 +223,8 @@ class Vectors(Lookup):
         Whether `backward` gives what `follow` needs.
     soft : float
         How much of the gradient by the inputs is that of a soft choice of centroids (see
-        `lutgen.train.soft`); the rest goes straight through.
+        `lutgen.train.soft`); the rest goes straight through. Where there is any, `books` learn
+        by that choice, and beside it only where tables are tied by these.
     """
 
     def __init__(
@@ -381,6 +383,11 @@ class Vectors(Lookup):
             )
         else:
             by_rows = self._through_centroids(kept, spread, raw)
+        by_choice: Float32Array | None = None
+        if self.soft and (wanted or self.moving_books):
+            by_choice, by_books = self._softly(kept, gradient)
+            if self.moving_books:
+                raw["choice"] = by_books
         if not wanted:
             return loss, raw, None
         straight = gradient * np.float32(1 - self.soft) if self.soft else gradient
@@ -390,20 +397,24 @@ class Vectors(Lookup):
             spread = self.rows.spread(straight, kept.shape)
         if by_rows is None or by_s is not None or self.soft:
             by_rows = self.rows.by_rows(self.weight, spread, kept.shape)
-        if self.soft:
-            by_rows += np.float32(self.soft) * self._softly(kept, gradient)
+        if by_choice is not None:
+            by_rows += np.float32(self.soft) * by_choice
         return loss, raw, self.rows.back(by_rows[: self.rows.features], kept.shape)
 
-    def _softly(self, kept: Pass, gradient: Float32Array) -> Float32Array:
-        """Gradient by the rows ``[g * v, L]`` through a soft choice of centroids."""
+    def _softly(self, kept: Pass, gradient: Float32Array) -> tuple[Float32Array, Float32Array]:
+        """Gradients through a soft choice of centroids by the rows ``[g * v, L]``, and by the
+        centroids' integers ``[g, c, v]``.
+        """
         assert kept.rows is not None
         x = self._cut(kept.rows)
         spread = self.rows.spread(gradient, kept.shape)
-        worth = self.rows.by_rows(self.real_tables(), spread, kept.shape)
+        tables = kept.matrix.astype(np.float32, copy=False)
+        worth = self.rows.by_rows(tables, spread, kept.shape)
         worth = worth.reshape(self.groups, self.centroids, -1)
-        by_x = soft_gradient(x, self.codebooks(), worth, self.metric)
-        by_x *= np.float32(1 / self.in_scale)
-        return by_x.reshape(self.groups * self.subvec, -1)
+        by_x, by_books = soft_gradient(x, self.codebooks(), worth, self.metric)
+        by_books *= np.float32(self.table_scale)
+        by_x *= np.float32(self.table_scale / self.in_scale)
+        return by_x.reshape(self.groups * self.subvec, -1), by_books
 
     def _through_centroids(
         self, kept: Pass, spread: list[Float32Array], raw: dict[str, Float32Array]
@@ -457,16 +468,22 @@ class Vectors(Lookup):
         self.books += np.float32(pace) * (sums - count * self.books) / (count + usual)
 
     def finish(self, raw: dict[str, Float32Array]) -> dict[str, Float32Array]:
+        by_choice = raw.pop("choice", None)
         if "table" not in raw:
             result = dict(raw)
             if "books" in raw:
                 result["books"] = raw["books"] * np.float32(self.in_scale)
+                if by_choice is not None:
+                    result["books"] += by_choice
             return self._kept_in_shape(result)
         by_table = raw["table"].reshape(self.rows.taps, self.groups, self.centroids, -1)
         books = self.codebooks().astype(np.float32)
         by_weight = np.matmul(books.transpose(0, 2, 1), by_table) * np.float32(self.in_scale)
         result = {"weight": by_weight.reshape(self.weight.shape), "bias": raw["bias"]}
-        if self.moving_books:
+        if self.moving_books and by_choice is not None:
+            # What the tables hold they learn themselves; which of it is fetched, centroids do.
+            result["books"] = by_choice
+        elif self.moving_books:
             weight = self.weight.reshape(self.rows.taps, self.groups, self.subvec, -1)
             by_books = np.matmul(by_table, weight.transpose(0, 1, 3, 2)).sum(axis=0)
             result["books"] = by_books * np.float32(self.in_scale)

@@ -1,6 +1,6 @@
 """The optimisers: AdamW, and SGD with momentum, with a learning rate that falls over the run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,6 @@ Float32Array = NDArray[np.float32]
 OPTIMISERS = ("adamw", "sgd")
 SCHEDULES = ("linear", "cosine")
 
-BLOCK = 1 << 14  # values that are worked on at once
-
 
 def rate(schedule: str, step: int, steps: int) -> float:
     """The factor on the learning rate at ``step`` of ``steps``: from 1 down to nearly 0."""
@@ -32,16 +30,6 @@ def rate(schedule: str, step: int, steps: int) -> float:
     if schedule == "cosine":
         return 0.5 * (1.0 + float(np.cos(np.pi * part)))
     raise ValueError(f"Schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
-
-
-def blocks(*arrays: Float32Array) -> Iterator[tuple[Float32Array, ...]]:
-    """Views of arrays of one shape, part after part: as much as stays in cache."""
-    if not all(x.flags.c_contiguous for x in arrays):
-        yield arrays
-        return
-    flat = [x.reshape(-1) for x in arrays]
-    for start in range(0, flat[0].size, BLOCK):
-        yield tuple(x[start : start + BLOCK] for x in flat)
 
 
 class Optimiser:
@@ -116,22 +104,22 @@ class AdamW(Optimiser):
         for i, (p, g) in enumerate(zip(self.parameters, gradients, strict=True)):
             pace = np.float32(self.rates[i] * factor / first_fix)
             left = np.float32(1.0 - factor * self.decays[i])
-            for part, by, m, s in blocks(p, g, self.first[i], self.second[i]):
-                change = by - m
-                change *= np.float32(1.0 - b1)
-                m += change
-                np.multiply(by, by, out=change)
-                change -= s
-                change *= np.float32(1.0 - b2)
-                s += change
-                if self.decays[i]:
-                    part *= left
-                root = np.sqrt(s)
-                root *= np.float32(1.0 / np.sqrt(second_fix))
-                root += np.float32(1e-8)
-                np.multiply(m, pace, out=change)
-                change /= root
-                part -= change
+            m, s = self.first[i], self.second[i]
+            change = g - m
+            change *= np.float32(1.0 - b1)
+            m += change
+            np.multiply(g, g, out=change)
+            change -= s
+            change *= np.float32(1.0 - b2)
+            s += change
+            if self.decays[i]:
+                p *= left
+            root = np.sqrt(s)
+            root *= np.float32(1.0 / np.sqrt(second_fix))
+            root += np.float32(1e-8)
+            np.multiply(m, pace, out=change)
+            change /= root
+            p -= change
 
 
 class SGD(Optimiser):

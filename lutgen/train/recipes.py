@@ -7,7 +7,7 @@ from lutgen.train.tune import Tuning
 
 __all__ = ["Recipe", "recipe"]
 
-MOVED = ("weight", "bias", "residual")  # by gradients; codebooks follow the activations
+MOVED = ("weight", "bias", "residual")  # by gradients; codebooks follow the activations alone
 
 
 @dataclass(frozen=True)
@@ -71,16 +71,16 @@ def recipe(shape: tuple[int, ...], convolves: bool, count: int, trained: bool) -
         )
         samples = 2000
     else:
-        noise = 0.0 if shift else 0.1
+        noise = 0.03 if shift else 0.1
         joint = Tuning(
             epochs=max(epochs, 24),
             batch=batch,
             learning_rate=1e-2,
             beta=0.5,
             distill=0.5,
-            follow=0.1,
+            follow=0.02,
             soft=0.5,
-            train=MOVED,
+            train=(*MOVED, "books"),
         )
         samples = 4096
     return Recipe(

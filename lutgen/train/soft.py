@@ -1,8 +1,8 @@
-"""What a lookup would give for inputs that move: the gradient of a soft choice of centroids.
+"""What a lookup would give for inputs or centroids that move: the gradient of a soft choice.
 
 Straight through, a lookup passes on the slope of the weights, as if its centroid moved with the
-input. In truth an input that moves comes to another centroid, and the table decides what that is
-worth: with long sub-vectors and tables of their own the two differ.
+input. In truth an input that moves comes to another centroid, and so does one whose centroids move;
+the table decides what that is worth. With long sub-vectors and tables of their own the two differ.
 """
 
 import numpy as np
@@ -18,8 +18,9 @@ NEVER = -30.0  # logarithm of a chance that is as good as none; tiny numbers are
 
 def soft_gradient(
     x: Float32Array, codebooks: Int64Array, worth: Float32Array, metric: str
-) -> Float32Array:
-    """Gradient ``[g, v, L]`` by the inputs, through a softmax over the distances to the centroids.
+) -> tuple[Float32Array, Float32Array]:
+    """Gradients ``[g, v, L]`` by the inputs and ``[g, c, v]`` by the centroids, through a softmax
+    over the distances between them.
 
     As LUT-NN trains centroids (arXiv 2302.03213); its temperature, which it learns, is here how
     much farther than the nearest centroid the second is, on average over a codebook's inputs.
@@ -47,10 +48,13 @@ def soft_gradient(
     choice *= worth - spare.sum(axis=1, keepdims=True)
     choice /= -gap[:, None, None]
     if metric == "l2":  # of 2 (x - centroid) the first part drops out: the sum over them is 0
-        by_l2: Float32Array = np.matmul(books.transpose(0, 2, 1), choice)
-        by_l2 *= np.float32(-2)
-        return by_l2
-    result = np.empty_like(x)
+        by_x = np.matmul(books.transpose(0, 2, 1), choice)
+        by_x *= np.float32(-2)
+        by_books = books * choice.sum(axis=2, keepdims=True)
+        by_books -= np.matmul(choice, x.transpose(0, 2, 1))
+        by_books *= np.float32(2)
+        return by_x, by_books
+    by_x, by_books = np.empty_like(x), np.empty_like(books)
     open_ = np.ones(far.shape, dtype=bool) if metric == "chebyshev" else None
     for d in range(x.shape[1]):
         slope = np.subtract(x[:, None, d], books[:, :, d, None], out=spare)
@@ -61,8 +65,10 @@ def soft_gradient(
             slope *= largest
         slope *= np.float32(STEEP)
         np.clip(slope, -1, 1, out=slope)  # its sign, which branches would find slowly
-        np.einsum("gcl,gcl->gl", slope, choice, out=result[:, d])
-    return result
+        np.einsum("gcl,gcl->gl", slope, choice, out=by_x[:, d])
+        np.einsum("gcl,gcl->gc", slope, choice, out=by_books[:, :, d])
+    np.negative(by_books, out=by_books)
+    return by_x, by_books
 
 
 def _nearest_two(far: Float32Array) -> tuple[Float32Array, Float32Array]:
