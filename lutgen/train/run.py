@@ -145,7 +145,13 @@ class Run:
         self.unit = 1.0 if self.trained else 1.0 / self.largest
         self.layers = options.for_network(fold_batch_norm(self.net), self.source.format)
         self.convolves = any(isinstance(layer, Conv2d) for layer in self.net.layers)
-        self.recipe: Recipe = recipe(data.shape, self.convolves, len(self.rest), self.trained)
+        self.recipe: Recipe = recipe(
+            data.shape,
+            self.convolves,
+            len(self.rest),
+            self.trained,
+            max(own.subvec for own in self.layers.values()),
+        )
         self.augment = self.recipe.augment if self.asked is None else self.asked
         if self.asked is not None:
             check_augment(self.asked, self.net)
