@@ -406,8 +406,28 @@ def test_parts_of_any_size_give_the_same(seed):
     whole = net.outputs(q)
     assert whole.dtype == np.int64
     np.testing.assert_array_equal(net.outputs(q, net.integers(), batch=4), whole)
-    convolves = any(getattr(k.rows, "window", None) is not None for k in net.lookups.values())
-    assert net.part == (8 if convolves else 64)
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "part"),
+    [
+        ((784,), 256, 128),
+        ((64,), 10, 128),
+        ((3000,), 10, 32),
+        ((10,), 200_000, 1),
+        ((8, 8, 1), 4, 32),
+        ((28, 28, 1), 6, 16),
+        ((32, 32, 3), 16, 8),
+        ((224, 224, 3), 64, 1),
+    ],
+)
+def test_parts_are_as_large_as_a_cache_holds(shape, outputs, part):
+    rng = np.random.default_rng(0)
+    if len(shape) == 1:
+        layer = Linear("fc", ["input"], he(rng, (shape[0], outputs)))
+    else:
+        layer = Conv2d("conv", ["input"], he(rng, (3, 3, shape[2], outputs)), pad=(1, 1, 1, 1))
+    assert fine(FloatNet(shape, [layer]), Wire(Format(8, False), 1 / 256)).part == part
 
 
 def test_visits_see_everything_and_results_are_let_go():

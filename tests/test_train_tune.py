@@ -353,7 +353,7 @@ def test_every_part_of_every_epoch_is_augmented_in_its_own_way():
         return x
 
     run(lookups("conv"), "conv", Tuning(2, batch=100), augment=augment)
-    assert [size for size, _ in seen] == 2 * (2 * (12 * [8] + [4]) + 5 * [8])
+    assert [size for size, _ in seen] == 2 * (2 * (3 * [32] + [4]) + [32, 8])
     assert len({number for _, number in seen}) == len(seen)
 
 

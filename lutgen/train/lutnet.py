@@ -21,6 +21,10 @@ from lutgen.train.optim import Float32Array
 __all__ = ["Average", "Flat", "Join", "LookupNet", "LookupOp", "Maximum", "Op", "Pointwise", "Wire"]
 
 
+CACHED = 1 << 17  # values of a layer's results that are worked on at once
+MOST = {1: 128, 3: 32}  # samples, vectors and images: a batch should have parts for some threads
+
+
 @dataclass(frozen=True)
 class Wire:
     """What stands between operations: an integer format (None for accumulators), and the real
@@ -397,9 +401,10 @@ class LookupNet:
 
     @property
     def part(self) -> int:
-        """Samples that are worked on at once: as many as stay in cache, by the input's size."""
-        return 8 if len(self.shape) == 3 and len(self.lookups) and self._convolves else 64
-
-    @property
-    def _convolves(self) -> bool:
-        return any(getattr(k.rows, "window", None) is not None for k in self.lookups.values())
+        """Samples that are worked on at once: as many as stay in cache, by the input's size or that
+        of what the first layer makes of it. Fewer would cost more calls than work.
+        """
+        channels = max([self.inside[0], *(k.outputs for k in list(self.lookups.values())[:1])])
+        size = channels * int(np.prod(self.inside[1:], dtype=int))
+        most = MOST[len(self.inside)]
+        return min(most, 1 << max(0, (CACHED // size).bit_length() - 1))

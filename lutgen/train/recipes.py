@@ -7,7 +7,7 @@ from lutgen.train.tune import Tuning
 
 __all__ = ["Recipe", "recipe"]
 
-MOVED = ("weight", "bias", "residual")  # by gradients; codebooks follow the activations alone
+MOVED = ("weight", "bias", "residual")  # by gradients; codebooks follow the activations
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,15 @@ def recipe(
     else:
         noise = 0.03 if shift else 0.1
         joint = Tuning(
-            # On MNIST twice as many brought nothing; short sub-vectors lose less from the start.
-            epochs=epochs if count < 10_000 else 10 if longest <= 4 else 16,
-            batch=batch,
+            # Long sub-vectors lose more at first, and their epochs are shorter.
+            epochs=epochs if count < 10_000 else 28 if longest <= 4 else 40,
+            batch=batch if count < 10_000 else 256,
             learning_rate=1e-2,
             beta=0.5,
             distill=0.5,
-            follow=0.02,
+            follow=0.1,
             soft=0.5,
-            train=(*MOVED, "books"),
+            train=MOVED,
         )
         samples = 4096
     return Recipe(
