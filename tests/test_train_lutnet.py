@@ -419,15 +419,20 @@ def test_parts_of_any_size_give_the_same(seed):
         ((28, 28, 1), 6, 16),
         ((32, 32, 3), 16, 8),
         ((224, 224, 3), 64, 1),
+        ((28, 28), 256, 128),  # an image that a perceptron reads
     ],
 )
 def test_parts_are_as_large_as_a_cache_holds(shape, outputs, part):
     rng = np.random.default_rng(0)
-    if len(shape) == 1:
-        layer = Linear("fc", ["input"], he(rng, (shape[0], outputs)))
+    if len(shape) == 3:
+        layers = [Conv2d("conv", ["input"], he(rng, (3, 3, shape[2], outputs)), pad=(1, 1, 1, 1))]
     else:
-        layer = Conv2d("conv", ["input"], he(rng, (3, 3, shape[2], outputs)), pad=(1, 1, 1, 1))
-    assert fine(FloatNet(shape, [layer]), Wire(Format(8, False), 1 / 256)).part == part
+        fc = Linear("fc", ["input"], he(rng, (int(np.prod(shape)), outputs)))
+        layers = [fc]
+        if len(shape) == 2:
+            fc.inputs, shape = ("flatten",), (*shape, 1)
+            layers = [Flatten("flatten", ["input"]), fc]
+    assert fine(FloatNet(shape, layers), Wire(Format(8, False), 1 / 256)).part == part
 
 
 def test_visits_see_everything_and_results_are_let_go():

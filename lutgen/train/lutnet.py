@@ -22,7 +22,7 @@ __all__ = ["Average", "Flat", "Join", "LookupNet", "LookupOp", "Maximum", "Op", 
 
 
 CACHED = 1 << 17  # values of a layer's results that are worked on at once
-MOST = {1: 128, 3: 32}  # samples, vectors and images: a batch should have parts for some threads
+VECTORS, IMAGES = 128, 32  # samples at most, so that a batch has parts for some threads
 
 
 @dataclass(frozen=True)
@@ -404,7 +404,16 @@ class LookupNet:
         """Samples that are worked on at once: as many as stay in cache, by the input's size or that
         of what the first layer makes of it. Fewer would cost more calls than work.
         """
-        channels = max([self.inside[0], *(k.outputs for k in list(self.lookups.values())[:1])])
-        size = channels * int(np.prod(self.inside[1:], dtype=int))
-        most = MOST[len(self.inside)]
+        size = int(np.prod(self.inside, dtype=int))
+        first = next(iter(self.lookups.values()), None)
+        if first is not None:
+            # Of an image that a convolution reads every pixel gives so many.
+            pixels = size // self.inside[0] if convolves(first) else 1
+            size = max(size, first.outputs * pixels)
+        most = IMAGES if any(map(convolves, self.lookups.values())) else VECTORS
         return min(most, 1 << max(0, (CACHED // size).bit_length() - 1))
+
+
+def convolves(lookup: Lookup) -> bool:
+    """Whether a layer reads windows of images."""
+    return getattr(lookup.rows, "window", None) is not None
