@@ -58,6 +58,7 @@ def measure(row: Row, mnist: Path) -> Row:
         **{stage: value for stage, value in result.accuracy.items() if stage != "model"},
         "golden": float(np.mean(predicted.classes == data.y_test)),
         "rounding": "feedback",
+        "epochs": len(result.curves["joint"]),
         "soft": recipe(data.shape, row["arch"] == "lenet5", len(data.x_train), False).joint.soft,
         "differ": int((predicted.outputs != trained).any(axis=1).sum()),
         "test_samples": len(data.x_test),
@@ -82,7 +83,8 @@ def table(results: list[Row]) -> str:
         "test samples of which any output of the exported model is not what training",
         "computed. *Rounding* is how the refit rounds tables: with *feedback* of its errors, or",
         "each entry to the *nearest*, as it was done before; *soft* is how much of a gradient",
-        "goes through a soft choice of centroids, none where that did not exist yet.",
+        "goes through a soft choice of centroids, none where that did not exist yet. *Epochs*",
+        "are those of joint training; where none stand, the row is of earlier settings.",
         "",
         "Medians over the seeds, and what may be lost:",
         "",
@@ -110,16 +112,16 @@ def table(results: list[Row]) -> str:
         "Every run:",
         "",
         "| data | network | v | metric | seed | float | replace | refit | golden | differ "
-        "| rounding | soft | table KB | seconds | threads | peak MB |",
+        "| rounding | soft | epochs | table KB | seconds | threads | peak MB |",
         "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: "
-        "| ---: | ---: | ---: |",
+        "| ---: | ---: | ---: | ---: |",
     ]
     for r in results:
         steps = " | ".join(f"{100 * r[key]:.2f}" for key in ("float", "replace", "refit", "golden"))
         lines.append(
             f"| {r['data']} | {r['arch']} | {r['subvec']} | {r['metric']} | {r['seed']} | {steps} "
             f"| {r['differ']} | {r.get('rounding', 'nearest')} | {r.get('soft', 0):g} "
-            f"| {r['table_bytes'] / 1024:.0f} "
+            f"| {r.get('epochs', '')} | {r['table_bytes'] / 1024:.0f} "
             f"| {r['seconds']:.0f} | {r.get('threads', 2)} | {r['peak_mb']} |"
         )
     return "\n".join(lines + described(results))
