@@ -468,9 +468,9 @@ class Vectors(Lookup):
         self.books += np.float32(pace) * (sums - count * self.books) / (count + usual)
 
     def finish(self, raw: dict[str, Float32Array]) -> dict[str, Float32Array]:
-        by_choice = raw.pop("choice", None)
+        by_choice = raw.get("choice")
         if "table" not in raw:
-            result = dict(raw)
+            result = {key: gradient for key, gradient in raw.items() if key != "choice"}
             if "books" in raw:
                 result["books"] = raw["books"] * np.float32(self.in_scale)
                 if by_choice is not None:
