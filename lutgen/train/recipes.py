@@ -78,7 +78,7 @@ def recipe(
         noise = 0.03 if shift else 0.1
         joint = Tuning(
             # Long sub-vectors lose more at first, and their epochs are shorter.
-            epochs=epochs if count < 10_000 else 24 if longest <= 4 else 28,
+            epochs=epochs if count < 10_000 else 28 if longest <= 4 else 40,
             batch=batch if count < 10_000 else 256,
             learning_rate=1e-2,
             beta=0.5,
