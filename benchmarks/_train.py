@@ -13,6 +13,7 @@ import lutgen
 from lutgen.train import Dataset, TrainResult, train
 from lutgen.train.onnx import import_onnx
 
+THREADS = int(os.environ.get("LUTGEN_THREADS", "2"))
 NETWORK = ROOT.parent / "shared" / "models" / "resnet8_cifar10.onnx"
 
 

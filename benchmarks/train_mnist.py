@@ -14,10 +14,9 @@ from statistics import median
 
 import numpy as np
 from _common import Row, play
-from _train import described, environment
+from _train import THREADS, described, environment
 
 from lutgen.train import load_data, train
-from lutgen.train.parallel import cores
 from lutgen.train.recipes import recipe
 
 METRICS = ("l1", "l2", "chebyshev")
@@ -50,7 +49,9 @@ def measure(row: Row, mnist: Path) -> Row:
     seed = row["seed"]
     data = load_data("digits", seed=seed) if row["data"] == "digits" else load_data(mnist)
     arch = row["arch"] if row["arch"] == "lenet5" else tuple(map(int, row["arch"].split("-")))
-    result = train(data, arch=arch, subvec=row["subvec"], metric=row["metric"], seed=seed)
+    result = train(
+        data, arch=arch, subvec=row["subvec"], metric=row["metric"], seed=seed, threads=THREADS
+    )
     predicted = result.model.predict(data.x_test)
     trained = result.network.outputs(result.model.quantise(data.x_test))
     return {
@@ -64,7 +65,7 @@ def measure(row: Row, mnist: Path) -> Row:
         "test_samples": len(data.x_test),
         "table_bytes": sum(layer.table_bytes for layer in result.layers),
         "seconds": round(result.seconds, 1),
-        "threads": cores(),
+        "threads": THREADS,
         **environment(),
     }
 

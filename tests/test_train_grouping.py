@@ -282,3 +282,31 @@ def test_two_flattened_images_in_one_sum_move_together():
     group(net, x, {"fc": 2})
     assert not np.array_equal(weights(net)["conv1"], old["conv1"])
     np.testing.assert_allclose(net.run(x), before, atol=1e-4)
+
+
+def test_channels_that_stay_need_no_likeness():
+    """A vector joins a flattened image: the set has channels of two counts, and stays."""
+    net = FloatNet(
+        (7, 7, 2),
+        [
+            conv("conv1", "input", 2, 5),
+            ReLU("r1", ["conv1"]),
+            MaxPool2d("pool", ["r1"], (2, 2), (2, 2)),
+            Flatten("flatten", ["pool"]),
+            linear("fc1", "flatten", 45, 45),
+            Add("add", ["flatten", "fc1"]),
+            conv("conv2", "r1", 5, 4),
+            MaxPool2d("pool2", ["conv2"], (7, 7), (7, 7)),
+            Flatten("flatten2", ["pool2"]),
+            linear("fc2", "flatten2", 4, 45),
+            Add("add2", ["add", "fc2"]),
+            linear("fc3", "add2", 45, 3),
+        ],
+    )
+    x = inputs(net)
+    before, old = net.run(x), weights(net)
+    group(net, x, all_of(net, 2))
+    np.testing.assert_allclose(net.run(x), before, rtol=1e-4, atol=1e-4)
+    after = weights(net)
+    for name in ("conv1", "fc1", "fc3"):
+        np.testing.assert_array_equal(after[name], old[name])

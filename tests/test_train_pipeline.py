@@ -110,6 +110,16 @@ def test_convolutions(encode):
     assert len(result.float_losses) == QUICK["float_epochs"]
 
 
+def test_hidden_channels_of_perceptrons_weigh_the_same():
+    perceptron = train(small(), **{**QUICK, "arch": (12, 8)}).origin
+    for layer in [k for k in perceptron.layers if isinstance(k, Linear)][1:]:
+        size = np.sqrt((layer.weight**2).sum(axis=(0, 2)))
+        np.testing.assert_allclose(size, size[0], rtol=1e-4)
+    images = train(small(shape=(6, 6, 2)), net=image_net(), **QUICK).origin
+    size = np.sqrt((images.layers[-1].weight ** 2).sum(axis=(0, 2)))
+    assert size.max() > 1.01 * size.min()
+
+
 def test_a_network_that_comes_trained_stays_as_it_is():
     data = small(shape=(6, 6, 2))
     first = train(data, net=image_net(), **QUICK)

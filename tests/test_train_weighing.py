@@ -5,7 +5,7 @@ import pytest
 from networks import random_float_net
 from test_train_grouping import all_of, conv, inputs, linear, stirred, weights
 
-from lutgen.train.floatnet import Add, Clip, Flatten, FloatNet, MaxPool2d, ReLU, Weighted
+from lutgen.train.floatnet import Add, BatchNorm, Clip, Flatten, FloatNet, MaxPool2d, ReLU, Weighted
 from lutgen.train.fold import fold_batch_norm
 from lutgen.train.weighing import MOST, weigh
 
@@ -115,6 +115,24 @@ def test_bounds_that_a_factor_would_move_fix_a_channel(low, high, moves):
     weigh(net, all_of(net, 2))
     assert_same(net, before, x)
     assert (weights(net)["fc1"] != first).any() == moves
+
+
+def test_a_batch_norm_fixes_its_channels():
+    norm = BatchNorm("norm", ["fc1"], *np.ones((4, 8), np.float32))
+    layers = [
+        linear("fc1", "input", 6, 8),
+        norm,
+        linear("fc2", "norm", 8, 7),
+        ReLU("r2", ["fc2"]),
+        linear("fc3", "r2", 7, 3),
+    ]
+    net = stirred(FloatNet((6,), layers))
+    x = inputs(net)
+    before, old = net.run(x), weights(net)
+    weigh(net, all_of(net, 2))
+    assert_same(net, before, x)
+    np.testing.assert_array_equal(weights(net)["fc1"], old["fc1"])
+    assert (weights(net)["fc3"] != old["fc3"]).any()
 
 
 def test_residual_channels_share_their_factors():

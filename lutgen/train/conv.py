@@ -87,11 +87,14 @@ class Rows:
         How many matrices ``[K, n]`` the layer has.
     whole : bool
         Whether every output sums up a product of every tap: none reads outside the image.
+    window : Window or None
+        Of a convolution.
     """
 
     features: int
     taps: int
     whole: bool
+    window: Window | None = None
 
     def rows(self, x: Float32Array) -> Float32Array:
         """Inputs ``[C, batch, H, W]`` or ``[K, batch]`` as rows ``[K, L]``."""
@@ -287,6 +290,8 @@ class Taps(Rows):
         Channels.
     window : Window
     """
+
+    window: Window
 
     def __init__(self, features: int, window: Window):
         self.features, self.window = features, window

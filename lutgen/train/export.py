@@ -103,7 +103,7 @@ def _lookup(op: LookupOp, common: dict[str, Any]) -> md.Node:
         "bias": ints.bias.astype(np.int32),
         "codebooks": books,
     }
-    window = rows.window if isinstance(rows, Dense | Taps) else None
+    window = rows.window
     if window is None:
         return md.LutLinear(
             **common, in_features=rows.features, out_features=lookup.outputs, table=codes[0]

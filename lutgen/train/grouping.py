@@ -86,8 +86,8 @@ def group(net: FloatNet, x: Float32Array, subvecs: Mapping[str, int]) -> None:
 
     def visit(layer: FloatLayer, y: Float32Array) -> None:
         for reader in readers.get(layer.name, []):
-            if subvecs.get(reader.name, 1) > 1:
-                mine = ties.root(layer.name)
+            mine = ties.root(layer.name)
+            if subvecs.get(reader.name, 1) > 1 and mine not in ties.fixed:
                 width = ties.widths[mine]
                 if y.ndim == 2:  # a flattened image has its channels inside
                     y = y.reshape(-1, width, y.shape[1]).transpose(1, 0, 2)
@@ -103,7 +103,6 @@ def group(net: FloatNet, x: Float32Array, subvecs: Mapping[str, int]) -> None:
     places = {
         name: order(found, max(set(asked[name]), key=asked[name].count))
         for name, found in alike.items()
-        if name not in ties.fixed
     }
     for layer in net.layers:
         if isinstance(layer, BatchNorm) and (own := places.get(ties.root(layer.name))) is not None:

@@ -19,11 +19,14 @@ BLOCK = 1 << 17  # samples times codebooks worked on at once: half a MiB, so tha
 
 
 def distance(metric: str, x: Float32Array, centre: Float32Array) -> Float32Array:
-    """Distances ``[g, n]`` of samples ``[g, v, n]`` to one centroid per codebook, ``[g, v]``."""
-    total = np.zeros((x.shape[0], x.shape[2]), dtype=np.float32)
+    """Distances ``[g, n]`` of samples ``[g, v, n]`` to one centroid per codebook, ``[g, v]``; or
+    ``[..., n]``, of any shapes ``[..., v, n]`` and ``[..., v]`` that go with each other.
+    """
+    ahead = np.broadcast_shapes(x.shape[:-2], centre.shape[:-1])
+    total = np.zeros((*ahead, x.shape[-1]), dtype=np.float32)
     term = np.empty_like(total)
-    for d in range(x.shape[1]):
-        np.subtract(x[:, d], centre[:, d, None], out=term)
+    for d in range(x.shape[-2]):
+        np.subtract(x[..., d, :], centre[..., d, None], out=term)
         if metric == "l2":
             term *= term
         else:

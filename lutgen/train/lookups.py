@@ -386,7 +386,7 @@ class Vectors(Lookup):
         by_choice: Float32Array | None = None
         if self.soft and (wanted or self.moving_books):
             by_choice, by_books = self._softly(kept, gradient)
-            if self.moving_books:
+            if by_books is not None:
                 raw["choice"] = by_books
         if not wanted:
             return loss, raw, None
@@ -401,9 +401,11 @@ class Vectors(Lookup):
             by_rows += np.float32(self.soft) * by_choice
         return loss, raw, self.rows.back(by_rows[: self.rows.features], kept.shape)
 
-    def _softly(self, kept: Pass, gradient: Float32Array) -> tuple[Float32Array, Float32Array]:
-        """Gradients through a soft choice of centroids by the rows ``[g * v, L]``, and by the
-        centroids' integers ``[g, c, v]``.
+    def _softly(
+        self, kept: Pass, gradient: Float32Array
+    ) -> tuple[Float32Array, Float32Array | None]:
+        """Gradients through a soft choice of centroids by the rows ``[g * v, L]``, and, if they
+        move, by the centroids' integers ``[g, c, v]``.
         """
         assert kept.rows is not None
         x = self._cut(kept.rows)
@@ -411,8 +413,11 @@ class Vectors(Lookup):
         tables = kept.matrix.astype(np.float32, copy=False)
         worth = self.rows.by_rows(tables, spread, kept.shape)
         worth = worth.reshape(self.groups, self.centroids, -1)
-        by_x, by_books = soft_gradient(x, self.codebooks(), worth, self.metric)
-        by_books *= np.float32(self.table_scale)
+        by_x, by_books = soft_gradient(
+            x, self.codebooks(), worth, self.metric, centroids=self.moving_books
+        )
+        if by_books is not None:
+            by_books *= np.float32(self.table_scale)
         by_x *= np.float32(self.table_scale / self.in_scale)
         return by_x.reshape(self.groups * self.subvec, -1), by_books
 

@@ -408,12 +408,8 @@ class LookupNet:
         first = next(iter(self.lookups.values()), None)
         if first is not None:
             # Of an image that a convolution reads every pixel gives so many.
-            pixels = size // self.inside[0] if convolves(first) else 1
+            pixels = 1 if first.rows.window is None else size // self.inside[0]
             size = max(size, first.outputs * pixels)
-        most = IMAGES if any(map(convolves, self.lookups.values())) else VECTORS
+        convolves = any(k.rows.window is not None for k in self.lookups.values())
+        most = IMAGES if convolves else VECTORS
         return min(most, 1 << max(0, (CACHED // size).bit_length() - 1))
-
-
-def convolves(lookup: Lookup) -> bool:
-    """Whether a layer reads windows of images."""
-    return getattr(lookup.rows, "window", None) is not None

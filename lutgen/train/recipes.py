@@ -49,7 +49,8 @@ def recipe(
     longest : int
         Sub-vector length, the greatest of all layers.
     """
-    batch = 64 if count < 10_000 else 128
+    large = count >= 10_000
+    batch = 128 if large else 64
     steps = -(-count // batch)
     # Few samples take more passes to as many steps.
     epochs = min(300, max(16, 1200 // steps))
@@ -64,7 +65,7 @@ def recipe(
         # Many small steps: on ResNet-8 the same images brought nearly twice as much as in steps of
         # 128 at twice the rate.
         joint = Tuning(
-            epochs=min(epochs, many if count >= 10_000 else 100),
+            epochs=min(epochs, many if large else 100),
             batch=16 if trained else batch,
             learning_rate=3e-3 if trained else 5e-3,
             beta=1.0,
@@ -78,8 +79,8 @@ def recipe(
         noise = 0.03 if shift else 0.1
         joint = Tuning(
             # Long sub-vectors lose more at first, and their epochs are shorter.
-            epochs=epochs if count < 10_000 else 28 if longest <= 4 else 40,
-            batch=batch if count < 10_000 else 256,
+            epochs=(28 if longest <= 4 else 40) if large else epochs,
+            batch=256 if large else batch,
             learning_rate=1e-2,
             beta=0.5,
             distill=0.5,

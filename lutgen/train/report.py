@@ -183,7 +183,7 @@ def _read(net: LookupNet, op: Op) -> bool:
 
 def _shape(lookup: Lookup) -> str:
     rows, taps = lookup.rows, lookup.rows.taps
-    window = rows.window if isinstance(rows, Dense | Taps) else None
+    window = rows.window
     if window is None:
         return f"{rows.features}x{lookup.outputs}"
     kh, kw = window.kernel
@@ -196,7 +196,6 @@ def _shape(lookup: Lookup) -> str:
 def _encode(lookup: Lookup) -> str:
     if isinstance(lookup.rows, Taps):
         return "pixel"
-    assert isinstance(lookup.rows, Dense)
     return "linear" if lookup.rows.window is None else "window"
 
 

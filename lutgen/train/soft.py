@@ -8,6 +8,7 @@ the table decides what that is worth. With long sub-vectors and tables of their 
 import numpy as np
 
 from lutgen.numeric import Int64Array
+from lutgen.train.kmeans import distance
 from lutgen.train.optim import Float32Array
 
 __all__ = ["soft_gradient"]
@@ -17,8 +18,13 @@ NEVER = -30.0  # logarithm of a chance that is as good as none; tiny numbers are
 
 
 def soft_gradient(
-    x: Float32Array, codebooks: Int64Array, worth: Float32Array, metric: str
-) -> tuple[Float32Array, Float32Array]:
+    x: Float32Array,
+    codebooks: Int64Array,
+    worth: Float32Array,
+    metric: str,
+    *,
+    centroids: bool = True,
+) -> tuple[Float32Array, Float32Array | None]:
     """Gradients ``[g, v, L]`` by the inputs and ``[g, c, v]`` by the centroids, through a softmax
     over the distances between them.
 
@@ -34,31 +40,34 @@ def soft_gradient(
         Gradient of the loss by how much each centroid is chosen.
     metric : str
         ``l1``, ``l2`` or ``chebyshev``.
+    centroids : bool
+        Whether the gradient by the centroids is asked for; else it is None.
     """
     books = codebooks.astype(np.float32)
-    far, spare = _distances(x, books, metric)
+    far = distance(metric, x[:, None], books)
     first, second = _nearest_two(far)
     gap = (second - first).mean(axis=1) + np.float32(1e-6)
-    choice = np.subtract(first[:, None], far, out=None if metric == "chebyshev" else far)
+    choice = first[:, None] - far
     choice /= gap[:, None, None]
     np.maximum(choice, np.float32(NEVER), out=choice)
     np.exp(choice, out=choice)
     choice /= choice.sum(axis=1, keepdims=True)
-    np.multiply(choice, worth, out=spare)
-    choice *= worth - spare.sum(axis=1, keepdims=True)
+    choice *= worth - (choice * worth).sum(axis=1, keepdims=True)
     choice /= -gap[:, None, None]
+    by_books = np.empty_like(books) if centroids else None
     if metric == "l2":  # of 2 (x - centroid) the first part drops out: the sum over them is 0
         by_x = np.matmul(books.transpose(0, 2, 1), choice)
         by_x *= np.float32(-2)
-        by_books = books * choice.sum(axis=2, keepdims=True)
-        by_books -= np.matmul(choice, x.transpose(0, 2, 1))
-        by_books *= np.float32(2)
+        if by_books is not None:
+            np.matmul(choice, x.transpose(0, 2, 1), out=by_books)
+            by_books -= books * choice.sum(axis=2, keepdims=True)
+            by_books *= np.float32(-2)
         return by_x, by_books
-    by_x, by_books = np.empty_like(x), np.empty_like(books)
-    open_ = np.ones(far.shape, dtype=bool) if metric == "chebyshev" else None
+    by_x = np.empty_like(x)
+    open_ = np.ones(far.shape, dtype=bool)
     for d in range(x.shape[1]):
-        slope = np.subtract(x[:, None, d], books[:, :, d, None], out=spare)
-        if open_ is not None:  # the first of the largest coordinates alone
+        slope = x[:, None, d] - books[:, :, d, None]
+        if metric == "chebyshev":  # the first of the largest coordinates alone
             largest = np.abs(slope) == far
             largest &= open_
             open_ ^= largest
@@ -66,8 +75,8 @@ def soft_gradient(
         slope *= np.float32(STEEP)
         np.clip(slope, -1, 1, out=slope)  # its sign, which branches would find slowly
         np.einsum("gcl,gcl->gl", slope, choice, out=by_x[:, d])
-        np.einsum("gcl,gcl->gc", slope, choice, out=by_books[:, :, d])
-    np.negative(by_books, out=by_books)
+        if by_books is not None:
+            by_books[:, :, d] = -np.einsum("gcl,gcl->gc", slope, choice)
     return by_x, by_books
 
 
@@ -79,23 +88,3 @@ def _nearest_two(far: Float32Array) -> tuple[Float32Array, Float32Array]:
         second = np.minimum(second, np.maximum(first, far[:, j]))
         first = np.minimum(first, far[:, j])
     return first, second
-
-
-def _distances(
-    x: Float32Array, books: Float32Array, metric: str
-) -> tuple[Float32Array, Float32Array]:
-    """``[g, c, L]``, and an array as large that is free for other use."""
-    total = np.empty((*books.shape[:2], x.shape[2]), dtype=np.float32)
-    term = np.empty_like(total)
-    for d in range(x.shape[1]):
-        into = term if d else total
-        np.subtract(x[:, None, d], books[:, :, d, None], out=into)
-        if metric == "l2":
-            into *= into
-        else:
-            np.abs(into, out=into)
-        if d and metric == "chebyshev":
-            np.maximum(total, term, out=total)
-        elif d:
-            total += term
-    return total, term

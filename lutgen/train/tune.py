@@ -295,11 +295,12 @@ def tune(
     hinted = {} if origin is None else hint_layers(net, origin)
     fmt = net.source.format
     soft_scale = np.float32(net.source.scale)
-    scaled = max(net.part, SCALED // int(np.prod(net.inside[1:], dtype=int)))
+    size = net.part
+    scaled = max(size, SCALED // int(np.prod(net.inside[1:], dtype=int)))
 
-    def work(part: tuple[NDArray[np.int64], tuple[int, ...], dict[str, Integers], float]) -> Any:
-        chosen, own, ints, share = part
-        number = own[-1] // net.part
+    def work(part: tuple[NDArray[np.int64], tuple[int, ...], dict[str, Integers], int]) -> Found:
+        chosen, own, ints, batch = part
+        number = own[-1] // size
         x = samples.q[chosen]
         if augment is not None:
             x = augment(x, np.random.default_rng(own), fmt)
@@ -324,7 +325,7 @@ def tune(
             tuning.hint,
             number,
         )
-        return _scaled(found, share)
+        return _scaled(found, len(chosen) / batch)
 
     for epoch in range(state.done, tuning.epochs):
         order = np.random.default_rng((*seed, epoch)).permutation(len(samples.q))
@@ -335,9 +336,8 @@ def tune(
             chosen = order[start : start + tuning.batch]
             ints = net.integers()
             parts = [
-                (mine, (*seed, epoch, number, s), ints, len(mine) / len(chosen))
-                for s in range(0, len(chosen), net.part)
-                if len(mine := chosen[s : s + net.part])
+                (chosen[s : s + size], (*seed, epoch, number, s), ints, len(chosen))
+                for s in range(0, len(chosen), size)
             ]
             loss, hits, gradients = _merged(net, workers.map(work, parts))
             if not np.isfinite(loss):
