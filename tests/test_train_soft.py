@@ -51,6 +51,23 @@ def test_the_gradient_is_that_of_a_softmax_over_distances(metric, seed):
         np.testing.assert_allclose(got, want, rtol=2e-3, atol=2e-4 * np.abs(want).max())
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_blocks_and_what_is_asked_for_change_nothing(metric, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 50, (7, 3, 40)).astype(np.float32)
+    books = rng.integers(0, 50, (7, 5, 3))
+    worth = rng.standard_normal((7, 5, 40)).astype(np.float32)
+    by_x, by_books = soft_gradient(x, books, worth, metric)
+    monkeypatch.setattr("lutgen.train.soft.BLOCK", 2 * 5 * 40)  # blocks of 2, 2, 2 and 1
+    for wanted in ((True, True), (True, False), (False, True)):
+        again = soft_gradient(x, books, worth, metric, inputs=wanted[0], centroids=wanted[1])
+        for asked, got, want in zip(wanted, again, (by_x, by_books), strict=True):
+            if asked:
+                np.testing.assert_array_equal(got, want)
+            else:
+                assert got is None
+
+
 @pytest.mark.parametrize("metric", ["l1", "l2"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(3))

@@ -97,7 +97,7 @@ class Lookup:
         self.weight = np.array(weight, dtype=np.float32)
         self.bias = np.array(bias, dtype=np.float32)
         self.rows, self.element, self.in_scale = rows, element, in_scale
-        self.worked = rows  # what products are formed with
+        self.worked = rows  # what products of real inputs are formed with
         self.table = Format(table_bits, True)
         self.table_scale = 1.0
         self.shift = 0
@@ -240,6 +240,7 @@ class Vectors(Lookup):
         metric: str,
     ):
         super().__init__(weight, bias, rows, element, in_scale, table_bits)
+        self.worked = gathered(rows)
         self.groups = ceil_div(rows.features, subvec)
         self.spare = self.groups * subvec - rows.features
         self.weight = np.pad(self.weight, ((0, 0), (0, self.spare), (0, 0)))
@@ -360,9 +361,11 @@ class Vectors(Lookup):
         if self.counting and number * kept.index.shape[1] < ENOUGH:
             raw["counts"], raw["sums"] = self._by_centroid(kept, self._cut(rows))
         if beta:
-            exact = self.rows.place(rows * np.float32(self.in_scale), kept.shape)
-            weight = self.weight[:, : self.rows.features]
-            s = self._biased(self.rows.product(weight, exact, kept.shape))
+            worked = self.worked
+            exact = worked.place(rows if worked is self.rows else worked.rows(kept.q), kept.shape)
+            weight = self.weight[:, : self.rows.features] * np.float32(self.in_scale)
+            matrix = weight.reshape(worked.taps, -1, self.outputs)
+            s = self._biased(worked.product(matrix, exact, kept.shape))
             s -= self.moved.reshape(-1, *[1] * (s.ndim - 1))
             error = kept.acc * np.float32(self.table_scale)
             error -= s
@@ -371,8 +374,9 @@ class Vectors(Lookup):
             error *= np.float32(2 * beta / (error.size * spread_of_s))
             by_s = -error
             towards = gradient + error
-            spread = self.rows.spread(by_s, kept.shape)
-            by_weight = self.rows.by_matrix(exact, spread, self.rows.features, self.outputs)
+            spread = worked.spread(by_s, kept.shape)
+            by_weight = worked.by_matrix(exact, spread, worked.features, self.outputs)
+            by_weight = by_weight.reshape(weight.shape) * np.float32(self.in_scale)
             raw["weight"] = np.pad(by_weight, ((0, 0), (0, self.spare), (0, 0)))
         raw["bias"] = gradient.reshape(len(gradient), -1).sum(axis=1)
         spread = self.rows.spread(towards, kept.shape)
@@ -385,7 +389,7 @@ class Vectors(Lookup):
             by_rows = self._through_centroids(kept, spread, raw)
         by_choice: Float32Array | None = None
         if self.soft and (wanted or self.moving_books):
-            by_choice, by_books = self._softly(kept, gradient)
+            by_choice, by_books = self._softly(kept, gradient, wanted)
             if by_books is not None:
                 raw["choice"] = by_books
         if not wanted:
@@ -402,10 +406,10 @@ class Vectors(Lookup):
         return loss, raw, self.rows.back(by_rows[: self.rows.features], kept.shape)
 
     def _softly(
-        self, kept: Pass, gradient: Float32Array
-    ) -> tuple[Float32Array, Float32Array | None]:
-        """Gradients through a soft choice of centroids by the rows ``[g * v, L]``, and, if they
-        move, by the centroids' integers ``[g, c, v]``.
+        self, kept: Pass, gradient: Float32Array, wanted: bool
+    ) -> tuple[Float32Array | None, Float32Array | None]:
+        """Gradients through a soft choice of centroids by the rows ``[g * v, L]``, if ``wanted``,
+        and, if they move, by the centroids' integers ``[g, c, v]``.
         """
         assert kept.rows is not None
         x = self._cut(kept.rows)
@@ -414,10 +418,12 @@ class Vectors(Lookup):
         worth = self.rows.by_rows(tables, spread, kept.shape)
         worth = worth.reshape(self.groups, self.centroids, -1)
         by_x, by_books = soft_gradient(
-            x, self.codebooks(), worth, self.metric, centroids=self.moving_books
+            x, self.codebooks(), worth, self.metric, inputs=wanted, centroids=self.moving_books
         )
         if by_books is not None:
             by_books *= np.float32(self.table_scale)
+        if by_x is None:
+            return None, by_books
         by_x *= np.float32(self.table_scale / self.in_scale)
         return by_x.reshape(self.groups * self.subvec, -1), by_books
 

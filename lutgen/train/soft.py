@@ -15,6 +15,7 @@ __all__ = ["soft_gradient"]
 
 STEEP = 1e6  # what makes any difference of inputs exceed 1
 NEVER = -30.0  # logarithm of a chance that is as good as none; tiny numbers are slow to work with
+BLOCK = 1 << 16  # distances worked on at once, so that they stay in cache
 
 
 def soft_gradient(
@@ -23,8 +24,9 @@ def soft_gradient(
     worth: Float32Array,
     metric: str,
     *,
+    inputs: bool = True,
     centroids: bool = True,
-) -> tuple[Float32Array, Float32Array | None]:
+) -> tuple[Float32Array | None, Float32Array | None]:
     """Gradients ``[g, v, L]`` by the inputs and ``[g, c, v]`` by the centroids, through a softmax
     over the distances between them.
 
@@ -40,10 +42,35 @@ def soft_gradient(
         Gradient of the loss by how much each centroid is chosen.
     metric : str
         ``l1``, ``l2`` or ``chebyshev``.
-    centroids : bool
-        Whether the gradient by the centroids is asked for; else it is None.
+    inputs, centroids : bool
+        Whether the gradient by them is asked for; else it is None.
     """
     books = codebooks.astype(np.float32)
+    by_x = np.empty_like(x) if inputs else None
+    by_books = np.empty_like(books) if centroids else None
+    step = max(1, BLOCK // (books.shape[1] * x.shape[2]))
+    for start in range(0, len(x), step):
+        some = slice(start, start + step)
+        _block(
+            x[some],
+            books[some],
+            worth[some],
+            metric,
+            None if by_x is None else by_x[some],
+            None if by_books is None else by_books[some],
+        )
+    return by_x, by_books
+
+
+def _block(
+    x: Float32Array,
+    books: Float32Array,
+    worth: Float32Array,
+    metric: str,
+    by_x: Float32Array | None,
+    by_books: Float32Array | None,
+) -> None:
+    """`soft_gradient` of some codebooks, into the last two where they are given."""
     far = distance(metric, x[:, None], books)
     first, second = _nearest_two(far)
     gap = (second - first).mean(axis=1) + np.float32(1e-6)
@@ -54,16 +81,15 @@ def soft_gradient(
     choice /= choice.sum(axis=1, keepdims=True)
     choice *= worth - (choice * worth).sum(axis=1, keepdims=True)
     choice /= -gap[:, None, None]
-    by_books = np.empty_like(books) if centroids else None
-    if metric == "l2":  # of 2 (x - centroid) the first part drops out: the sum over them is 0
-        by_x = np.matmul(books.transpose(0, 2, 1), choice)
-        by_x *= np.float32(-2)
+    if metric == "l2":
+        if by_x is not None:  # of 2 (x - centroid) the first part drops out: the sum over them is 0
+            np.matmul(books.transpose(0, 2, 1), choice, out=by_x)
+            by_x *= np.float32(-2)
         if by_books is not None:
             np.matmul(choice, x.transpose(0, 2, 1), out=by_books)
             by_books -= books * choice.sum(axis=2, keepdims=True)
             by_books *= np.float32(-2)
-        return by_x, by_books
-    by_x = np.empty_like(x)
+        return
     open_ = np.ones(far.shape, dtype=bool)
     for d in range(x.shape[1]):
         slope = x[:, None, d] - books[:, :, d, None]
@@ -74,10 +100,10 @@ def soft_gradient(
             slope *= largest
         slope *= np.float32(STEEP)
         np.clip(slope, -1, 1, out=slope)  # its sign, which branches would find slowly
-        np.einsum("gcl,gcl->gl", slope, choice, out=by_x[:, d])
+        if by_x is not None:
+            np.einsum("gcl,gcl->gl", slope, choice, out=by_x[:, d])
         if by_books is not None:
             by_books[:, :, d] = -np.einsum("gcl,gcl->gc", slope, choice)
-    return by_x, by_books
 
 
 def _nearest_two(far: Float32Array) -> tuple[Float32Array, Float32Array]:
