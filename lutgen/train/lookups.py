@@ -170,7 +170,8 @@ class Lookup:
             Of the task's loss by the layer's real results.
         beta : float
             Weight of the reconstruction terms
-            ``mean((stopgrad(Q) - S)^2) + mean((Q - stopgrad(S))^2)``, over the variance of S.
+            ``mean((stopgrad(Q) - S)^2) + mean((Q - stopgrad(S))^2)``, over the variance of S. Where
+            no gradient by the inputs is wanted, tables of their own have none.
         number : int
             Which part of a batch this is: the first ones suffice for `Vectors.follow`.
         """
@@ -360,7 +361,10 @@ class Vectors(Lookup):
         rows = kept.rows
         if self.counting and number * kept.index.shape[1] < ENOUGH:
             raw["counts"], raw["sums"] = self._by_centroid(kept, self._cut(rows))
-        if beta:
+        free = self.residual is not None and self.moving
+        # They keep true the slope that goes straight through. The first layer passes none on, and
+        # tables that move freely do better without.
+        if beta and (wanted or not free):
             worked = self.worked
             exact = worked.place(rows if worked is self.rows else worked.rows(kept.q), kept.shape)
             weight = self.weight[:, : self.rows.features] * np.float32(self.in_scale)
@@ -381,7 +385,7 @@ class Vectors(Lookup):
         raw["bias"] = gradient.reshape(len(gradient), -1).sum(axis=1)
         spread = self.rows.spread(towards, kept.shape)
         by_rows: Float32Array | None = None
-        if self.residual is not None and self.moving:
+        if free:
             raw["table"] = self.rows.hot_by_matrix(
                 kept.placed, spread, self.groups * self.centroids, self.outputs
             )

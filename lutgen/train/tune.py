@@ -51,13 +51,13 @@ class Tuning:
     decay : float
         Of weights and free tables; AdamW's, or SGD's.
     beta : float
-        Weight of the reconstruction terms.
+        Weight of the reconstruction terms; see `lutgen.train.lookups.Lookup.backward`.
     distill : float
         0..1: how much of the loss is the cross-entropy towards the float network's probabilities
         in place of the classes.
     follow : float
-        0..1: how far every step moves centroids to the means of what they serve, at first; it falls
-        as the rate does. See `lutgen.train.lookups.Vectors.follow`.
+        0..1: how far every step moves centroids to the means of what they serve; see
+        `lutgen.train.lookups.Vectors.follow`.
     hint : float
         Weight of the mean squared differences between what residual joins and pools give here and
         in the float network, over the variances.
@@ -348,7 +348,7 @@ def tune(
             for name, lookup in net.lookups.items():
                 if isinstance(lookup, Vectors) and lookup.counting:
                     counts, sums = gradients[f"{name}.counts"], gradients[f"{name}.sums"]
-                    lookup.follow(counts, sums, tuning.follow * factor)
+                    lookup.follow(counts, sums, tuning.follow)
                 lookup.settle()
             total += loss * len(chosen)
             right += hits
