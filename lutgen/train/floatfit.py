@@ -30,7 +30,7 @@ class FloatState:
 def part_size(net: FloatNet) -> int:
     """Samples that are worked on at once; batch norms see as many."""
     convolves = any(isinstance(k, Weighted) and isinstance(k.rows, Taps) for k in net.layers)
-    return 32 if convolves else 64
+    return 32 if convolves else 256
 
 
 def fit_float(
