@@ -80,7 +80,7 @@ def recipe(
         noise = 0.03 if shift else 0.1
         joint = Tuning(
             # Long sub-vectors lose more at first, and their epochs are shorter.
-            epochs=(28 if longest <= 4 else 40) if large else epochs,
+            epochs=(24 if longest <= 4 else 40) if large else epochs,
             batch=256 if large else batch,
             learning_rate=1e-2,
             beta=0.5,
