@@ -122,7 +122,7 @@ def test_what_a_layer_alone_loses(run):
         logits = values[origin.layers[-1].name]
         # Tables are rounded to 8 bits, which may tip samples over that are nearly undecided.
         right, ranked = logits.argmax(axis=0) == samples.y, np.sort(logits, axis=0)
-        sure = ranked[-1] - ranked[-2] > 0.02 * np.abs(logits).max()
+        sure = ranked[-1] - ranked[-2] > 0.015 * np.abs(logits).max()
         assert sure.mean() > 0.7, name
         assert np.sum(right & sure) <= found[name] * len(right) + 1e-6, name
         assert np.sum(right | ~sure) >= found[name] * len(right) - 1e-6, name
