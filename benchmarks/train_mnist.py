@@ -87,7 +87,7 @@ def table(results: list[Row]) -> str:
         "goes through a soft choice of centroids, none where that did not exist yet. *Epochs*",
         "are those of joint training; where none stand, the row is of earlier settings.",
         "",
-        "Medians over the seeds, and what may be lost:",
+        "Medians over the seeds, of what is lost too (of its differences), and what may be:",
         "",
         "| data | network | v | metric | seeds | float | golden | lost, points | goal |",
         "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |",

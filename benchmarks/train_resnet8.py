@@ -191,7 +191,7 @@ def table(results: list[Row]) -> str:
         "are what an activation's index costs, log2 c / v. *Differ* counts test images of which",
         "any output of the exported model is not what training computed. Behind *joint* stand",
         "its epochs, how many images a step took, and the rate. *Narrow* starts from the row of",
-        "l1 and 8 bits; eight digits are those of the eight layers between. *Ridge* is the",
+        "l1 and three epochs; eight digits are those of the eight layers between. *Ridge* is the",
         "refit's; where none stands, every layer chose its own. *Images* are what the refit looked",
         "at. *Rounding* is how it rounds tables: with *feedback* of its errors, or each entry to",
         "the *nearest*, as it was done before.",

@@ -555,6 +555,11 @@ def test_a_diverged_run_saves_the_last_good_state_and_says_so(data, tmp_path, ca
     assert json.loads(capsys.readouterr().out)["diverged"] is None
     assert main(["train", str(data), *wild, "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["diverged"].startswith("Stage joint: ")
+    other = str(tmp_path / "o.lut")  # one whose first epoch diverges has no state of its own
+    again = [*mended, "--set", "joint.learning-rate=1e9", "-o", other]
+    assert main(["train", str(data), *again]) == 1
+    assert f"from which --start {target}.ckpt --stages joint" in capsys.readouterr().err
+    assert files(tmp_path) == ["m.lut", "m.lut.ckpt", "my-set.npz", "n.lut", "o.lut"]
 
 
 def test_a_diverged_float_network_leaves_nothing(data, tmp_path, capsys):

@@ -127,9 +127,11 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(result, args.output, len(data.x_test))
     if result.diverged:
+        # Where the first epoch diverged that this run had, it has left none of its own.
+        good = checkpoint if Path(checkpoint).exists() else args.start
         common.say(
             f"lutgen: warning: {result.diverged}{setting(result.diverged)}; {args.output} "
-            f"holds the last good state, from which --start {checkpoint} --stages "
+            f"holds the last good state, from which --start {good} --stages "
             f"{stage_of(result.diverged)} with another -o goes on"
         )
         return 1
