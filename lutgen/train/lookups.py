@@ -153,7 +153,7 @@ class Lookup:
         self, ints: Integers, placed: list[NDArray[Any]], shape: tuple[int, ...]
     ) -> NDArray[Any]:
         """Integer sums of products, exact."""
-        matrix = ints.matrix.reshape(self.worked.taps, -1, self.outputs)
+        matrix = self._worked(ints.matrix)
         if matrix.dtype == np.float64:
             placed = [x.astype(np.float64) for x in placed]
         return self.worked.product(matrix, placed, shape)
@@ -193,6 +193,10 @@ class Lookup:
     def ideal(self, q: Float32Array) -> Float32Array:
         """Real results ``[n, ...]`` if tables were not rounded or clipped."""
         raise NotImplementedError
+
+    def _worked(self, weight: NDArray[Any]) -> NDArray[Any]:
+        """A matrix ``[taps, K, n]`` as `worked` takes it."""
+        return weight.reshape(self.worked.taps, -1, self.outputs)
 
     def _biased(self, y: Float32Array) -> Float32Array:
         y += self.bias.reshape(-1, *[1] * (y.ndim - 1))
@@ -368,8 +372,7 @@ class Vectors(Lookup):
             worked = self.worked
             exact = worked.place(rows if worked is self.rows else worked.rows(kept.q), kept.shape)
             weight = self.weight[:, : self.rows.features] * np.float32(self.in_scale)
-            matrix = weight.reshape(worked.taps, -1, self.outputs)
-            s = self._biased(worked.product(matrix, exact, kept.shape))
+            s = self._biased(worked.product(self._worked(weight), exact, kept.shape))
             s -= self.moved.reshape(-1, *[1] * (s.ndim - 1))
             error = kept.acc * np.float32(self.table_scale)
             error -= s
@@ -574,9 +577,6 @@ class Digits(Lookup):
         reach = int(np.abs(weights).sum(axis=(0, 1)).max()) * input_reach + int(np.abs(bias).max())
         kind = np.float64 if 2 * reach >= EXACT else np.float32
         return Integers(weights.astype(kind), bias, None)
-
-    def _worked(self, weight: NDArray[Any]) -> NDArray[Any]:
-        return weight.reshape(self.worked.taps, -1, self.outputs)
 
     def place(self, q: Float32Array, ints: Integers) -> list[NDArray[Any]]:
         return self.worked.place(self.worked.rows(q), q.shape)
