@@ -56,6 +56,8 @@ def render(template: str, /, **values: Any) -> str:
         If there is none of that name.
     jinja2.UndefinedError
         If a value that it asks for is missing.
+    ValueError
+        If it is not made for a value, and calls ``refuse``.
     """
     return _templates().get_template(template).render(values)
 
@@ -65,8 +67,15 @@ def _templates() -> "Environment":
     """Made once: it keeps the templates that it has read, and a core renders hundreds."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader([rtl_templates(), sim()]),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
+    environment.globals["refuse"] = _refuse
+    return environment
+
+
+def _refuse(text: str) -> str:
+    """What a template calls where a choice has no other branch."""
+    raise ValueError(text)

@@ -315,6 +315,10 @@ def test_the_command(model, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
+        (["--board", "icebreaker", "--baud", "9000000"], "ask for at most --baud "),
+        (["--board", "icebreaker", "--clock", "5MHz"], "no clock of at most 5 MHz"),
+        (["--device", "hx8k", "--data", "none.npz"], "none.npz"),
+        (["--device", "hx8k", "-o", "/proc/here"], "name another folder with -o"),
         ([], "one of --board and --device is needed"),
         (["--device", "hx8k", "--board", "icebreaker"], "give only one of them"),
         (["--device", "hx9k"], "there is no 'hx9k'; near: hx8k"),
@@ -323,7 +327,11 @@ def test_the_command(model, tmp_path, capsys):
         (["--board", "icebreker"], "near: icebreaker"),
     ],
 )
-def test_options_that_do_not_go(model, tmp_path, capsys, options, text):
+def test_options_that_do_not_go(model, tmp_path, capsys, monkeypatch, options, text):
+    def started(*args, **kwargs):
+        raise AssertionError("synthesised first")
+
+    monkeypatch.setattr(synth, "synthesise", started)
     path = tmp_path / "net.lut"
     lutgen.save(model, path)
     assert main(["synth", str(path), *options]) == 2

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from lutgen.cli import common, solving, synth_energy
 from lutgen.errors import LutgenError
-from lutgen.files import write_bytes, write_text
+from lutgen.files import check_writable, write_bytes, write_text
 
 if TYPE_CHECKING:
+    from lutgen.cli.cases import Case
     from lutgen.cost.area import Area
     from lutgen.flows.fpga.boards import Board
     from lutgen.flows.fpga.netlist import Checked
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add", "read_report", "run", "show"]
 
+FILES = ("core.v", "core.json", "report.json")
 FORMAT = "lutgen-synth"
 VERSION = 1
 
@@ -79,13 +81,14 @@ def run(args: argparse.Namespace) -> int:
     folder = args.output or Path(args.model).with_suffix("").with_name(
         f"{Path(args.model).stem}_{args.board or args.device}"
     )
-    if folder.exists() and not folder.is_dir():
-        raise LutgenError(f"{folder}: is no folder; name another with -o")
+    check_place(folder)
+    check_tools(args, part, board)
     from lutgen.flows.fpga.synth import check_fit, synthesise
     from lutgen.model import load
 
     model = load(args.model)
     core, estimate = make(args, model, board)
+    case = netlist_case(args, model, core, part)
 
     mapped = synthesise(core, part, estimate, common.say)
     check_fit(mapped.mapped, part, "the core")
@@ -105,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         from lutgen.flows.fpga.synth import place_pins
 
         placed = place_pins(mapped, clock=args.clock, seeds=seeds, say=common.say)
-    netlist = check_netlist(args, model, mapped)
+    netlist = None if case is None else check_netlist(case, mapped)
     report = data(args, mapped, placed, onboard, netlist, time.monotonic() - start)
     write(folder, core, report, onboard, args.model)
     keep(report)
@@ -136,6 +139,40 @@ def where(args: argparse.Namespace) -> "tuple[Part, Board | None]":
     from lutgen.flows.fpga.parts import device_part
 
     return device_part(args.device), None
+
+
+def check_place(folder: Path) -> None:
+    """Complains, before long work, of a folder that can't be made or written."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise LutgenError(f"{there}: is no folder; name another with -o")
+    try:
+        for name in FILES if folder.exists() else (f".{folder.name}",):
+            check_writable(there / name)
+    except LutgenError as error:
+        raise LutgenError(f"{error}; name another folder with -o") from error
+
+
+def check_tools(args: argparse.Namespace, part: "Part", board: "Board | None") -> None:
+    """Complains, before long work, of a program that is missing, and of a link that can't be."""
+    from lutgen.flows.fpga import netlist, steps
+
+    needed = ["yosys"]
+    if part.router is not None:
+        needed.append(part.tools.place)
+    if board is not None:
+        from lutgen.flows.fpga.onboard import BAUD, check_link
+
+        needed.append(part.tools.pack)
+        check_link(board, args.clock, args.baud or BAUD)
+    for program in needed:
+        steps.find(program)
+    if args.netlist_samples and part.family in netlist.SIMULATED:
+        from lutgen.flows import tools
+
+        tools.find_verilator()
 
 
 def make(args: argparse.Namespace, model: "Model", board: "Board | None") -> "tuple[Core, Area]":
@@ -178,23 +215,29 @@ def make(args: argparse.Namespace, model: "Model", board: "Board | None") -> "tu
     return core, solution.area.total
 
 
-def check_netlist(
-    args: argparse.Namespace, model: "Model", mapped: "Synthesised"
-) -> "Checked | None":
-    """The netlist in simulation, if its cells have models."""
+def netlist_case(
+    args: argparse.Namespace, model: "Model", core: "Core", part: "Part"
+) -> "Case | None":
+    """What the netlist is simulated with; None where it is not."""
     from lutgen.flows.fpga import netlist
 
     if not args.netlist_samples:
         return None
-    if mapped.part.family not in netlist.SIMULATED:
+    if part.family not in netlist.SIMULATED:
         common.say(
-            f"netlist: not simulated: there are no models of {mapped.part.family}'s RAMs; so there "
+            f"netlist: not simulated: there are no models of {part.family}'s RAMs; so there "
             "is no estimate of energy either"
         )
         return None
     from lutgen.cli.cases import model_case
 
-    case = model_case(model, mapped.core, args.data, args.netlist_samples, 0)
+    return model_case(model, core, args.data, args.netlist_samples, 0)
+
+
+def check_netlist(case: "Case", mapped: "Synthesised") -> "Checked":
+    """The netlist in simulation."""
+    from lutgen.flows.fpga import netlist
+
     return netlist.check_netlist(
         mapped, case.inputs, case.expected, load_words=case.load_words, say=common.say
     )

@@ -89,12 +89,12 @@ def netlist(verilog: str, top: str) -> str:
 
 
 def run_yosys(
-    template: str, verilog: str, results: list[str], top: str, target: str
+    template: str, verilog: str, results: list[str], top: str, command: str
 ) -> tuple[list[str], list[str]]:
     """A script of `rtl_templates/` on a core: the files ``results`` (none if it failed), and what
-    yosys said. The first of them is the script's ``report``.
+    yosys said. The first of them is the script's ``report``; ``command`` is what it maps with.
     """
-    return _yosys(template, verilog, results, top=top, target=target, report=results[0])
+    return _yosys(template, verilog, results, top=top, command=command, report=results[0])
 
 
 def _yosys(

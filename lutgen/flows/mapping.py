@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lutgen.errors import LutgenError
 from lutgen.flows.check import run_yosys
+from lutgen.flows.fpga.parts import synthesis_command
 
 __all__ = ["Mapped", "count_cells", "map_core"]
 
@@ -66,21 +67,32 @@ class Mapped:
 
 
 def map_core(verilog: str, top: str, target: str) -> Mapped:
-    """Synthesises for ``ice40``, ``ecp5`` or ``xilinx``.
+    """Synthesises for a family of `lutgen.spec.target`.
 
     Raises
     ------
+    ValueError
+        If the family is not known.
     LutgenError
         If there is no yosys, or it does not take the text.
     """
-    files, said = run_yosys("map.ys.j2", verilog, ["stat.json"], top, target)
+    command = synthesis_command(target)
+    files, said = run_yosys("map.ys.j2", verilog, ["stat.json"], top, command)
     if not files:
         raise LutgenError(f"yosys can't synthesise {top}: {said[-1]}")
     return count_cells(files[0], target)
 
 
 def count_cells(statistics: str, target: str) -> Mapped:
-    """Counts what ``stat -json`` says of a mapped design of a family."""
+    """Counts what ``stat -json`` says of a mapped design of a family.
+
+    Raises
+    ------
+    ValueError
+        If the family is not known.
+    """
+    if target not in LUTS:
+        raise ValueError(f"Family must be one of {', '.join(LUTS)}, not {target!r}")
     cells: dict[str, int] = json.loads(statistics)["design"]["num_cells_by_type"]
     cells = {kind: number for kind, number in cells.items() if not kind.startswith("$")}
 

@@ -114,6 +114,8 @@ class BoardTop(Elaboratable):
         if isinstance(self.pll, Ice40Pll):
             self._ice40(m, "SB_PLL40_CORE", "i_REFERENCECLK", buffer.i, clock, locked)
             return clock, locked
+        if not isinstance(self.pll, Ecp5Pll):
+            raise TypeError(f"Loop must be that of an iCE40 or an ECP5, not {self.pll!r}")
         m.submodules.pll = Instance(
             "EHXPLLL",
             p_CLKI_DIV=self.pll.ref,

@@ -82,8 +82,7 @@ class Board:
         LutgenError
             If there is no clock so slow.
         """
-        make = ice40_pll if self.part.router == "ice40" else ecp5_pll
-        found = make(self.clock, most)
+        found = self._loop(most)
         if found is not None and (found.hz > self.clock or self.clock > most):
             return found
         if self.clock <= most:
@@ -94,12 +93,20 @@ class Board:
             "is needed"
         )
 
+    def _loop(self, most: float) -> Ice40Pll | Ecp5Pll | None:
+        """The fastest clock that the loop makes of at most ``most`` Hz."""
+        if self.part.router == "ice40":
+            return ice40_pll(self.clock, most)
+        if self.part.router == "ecp5":
+            return ecp5_pll(self.clock, most)
+        raise ValueError(f"Router of {self.name} must be ice40 or ecp5, not {self.part.router!r}")
+
     def top(self, inner: str, pll: Ice40Pll | Ecp5Pll | None) -> tuple[str, str]:
         """RTLIL of the module ``top`` around ``inner``, and the constraints of its pins."""
         platform = self.platform()
         self._add_uart(platform)
         files = platform.prepare(BoardTop(inner, pll, self.uart, pad=self.pad), "top").files
-        text, pins = files["top.il"], files["top.pcf" if self.part.router == "ice40" else "top.lpf"]
+        text, pins = files["top.il"], files[f"top{self.part.tools.pins_suffix}"]
         return _text(text), _text(pins)
 
     def program(self, bitstream: str) -> str | None:
@@ -131,8 +138,8 @@ class Board:
             from amaranth_boards.resources import UARTResource
 
             made = self.uart["made"]
-            kind = {"IO_TYPE": "LVCMOS33"} if self.part.router == "ecp5" else {}
-            platform.add_resources([UARTResource(0, **made, attrs=Attrs(**kind))])
+            attributes = Attrs(**self.part.tools.io)
+            platform.add_resources([UARTResource(0, **made, attrs=attributes)])
 
 
 def _text(content: str | bytes) -> str:

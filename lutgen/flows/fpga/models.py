@@ -51,7 +51,17 @@ def _inlined(path: Path) -> str:
 
 
 def cell_models(family: str) -> str:
-    """Verilog of all cells of a family."""
+    """Verilog of all cells of a family.
+
+    Raises
+    ------
+    ValueError
+        If the family is not known.
+    LutgenError
+        If yosys is missing.
+    """
+    if family not in FILES:
+        raise ValueError(f"Family must be one of {', '.join(FILES)}, not {family!r}")
     name, empty = FILES[family]
     text = _inlined(share() / name)
     for cell in empty:

@@ -12,10 +12,10 @@ from lutgen.flows.fpga.steps import Done, play
 from lutgen.flows.fpga.synth import SPARE, Placed, Say, Synthesised, place
 from lutgen.gateware.link import board_core
 from lutgen.numeric import ceil_div
-from lutgen.spec.link import default_buffer
+from lutgen.spec.link import MIN_CLOCKS, Uart, default_buffer
 from lutgen.spec.network import PortSpec
 
-__all__ = ["BAUD", "OnBoard", "link_area", "place_board"]
+__all__ = ["BAUD", "OnBoard", "check_link", "link_area", "place_board"]
 
 BAUD = 1_000_000
 # What the link takes beside its buffers; see docs/guide/boards.md.
@@ -58,7 +58,7 @@ class OnBoard:
     @property
     def suffix(self) -> str:
         """Name of its file."""
-        return "out.bin" if self.board.part.router == "ice40" else "out.bit"
+        return self.board.part.tools.bitstream
 
     @property
     def met(self) -> bool:
@@ -80,6 +80,48 @@ def link_area(source: PortSpec, board: Board) -> Area:
     return Area(LINK.luts, LINK.ffs, blocks)
 
 
+def first_clock(board: Board, asked: float) -> tuple[Any, float]:
+    """The loop (None for the board's own clock) and Hz of the fastest clock of at most ``asked``.
+
+    Raises
+    ------
+    LutgenError
+        If the board makes none so slow.
+    """
+    pll = board.pll(asked)
+    return pll, board.clock if pll is None else pll.hz
+
+
+def check_link(board: Board, clock: float | None, baud: int) -> None:
+    """Complains of a clock or a baud rate that the board can't have, before anything is built.
+
+    Parameters
+    ----------
+    board : Board
+    clock : float or None
+        Hz that were asked for; None for what the first placement aims at.
+    baud : int
+
+    Raises
+    ------
+    LutgenError
+        If the board makes no clock so slow, or that clock is too slow for the rate.
+    """
+    _, hz = first_clock(board, clock or board.part.clock)
+    _check_baud(board, hz, baud)
+
+
+def _check_baud(board: Board, hz: float, baud: int) -> None:
+    try:
+        Uart(round(hz), baud)
+    except ValueError as error:
+        raise LutgenError(
+            f"argument --baud: {baud} is too fast for board {board.name} with a clock of "
+            f"{hz / 1e6:.4g} MHz, of which a bit takes at least {MIN_CLOCKS} cycles; ask for at "
+            f"most --baud {round(hz) // MIN_CLOCKS}"
+        ) from error
+
+
 def place_board(
     core: Synthesised,
     board: Board,
@@ -95,12 +137,13 @@ def place_board(
     Raises
     ------
     LutgenError
-        If it does not fit, or the board makes no clock so slow.
+        If it does not fit, or the board makes no clock so slow, or that clock is too slow for the
+        baud rate.
     """
     asked = clock or core.part.clock
     for number in range(TRIES):
-        pll = board.pll(asked)
-        hz = board.clock if pll is None else pll.hz
+        pll, hz = first_clock(board, asked)
+        _check_baud(board, hz, baud)
         # The first try, where nothing is known yet, takes one seed.
         first = clock is None and number == 0
         found = _place(core, board, pll, hz, baud, seeds[:1] if first else seeds, say)
@@ -108,8 +151,7 @@ def place_board(
         if clock is not None or (not first and hz <= reach):
             return found
         asked = reach
-        faster = board.pll(asked)
-        better = board.clock if faster is None else faster.hz
+        _, better = first_clock(board, asked)
         if first and hz <= reach and better < GAIN * hz and len(seeds) == 1:
             return found
         say(

@@ -1,13 +1,13 @@
 """FPGAs as the tools call them."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from lutgen.errors import LutgenError
 from lutgen.spec.target import DEVICES, Device
 
-__all__ = ["COMMANDS", "Part", "device_part", "near"]
+__all__ = ["ROUTERS", "Part", "Router", "device_part", "near", "synthesis_command"]
 
 # How yosys maps to each family. No multiplier blocks, and no pads where there are no pins yet.
 COMMANDS = {
@@ -15,6 +15,80 @@ COMMANDS = {
     "ecp5": "synth_ecp5 -nodsp",
     "xilinx": "synth_xilinx -family xc7 -flatten -nodsp -noiopad -noclkbuf",
     "gowin": "synth_gowin -noiopads",
+}
+
+
+def synthesis_command(family: str) -> str:
+    """How yosys maps to a family.
+
+    Raises
+    ------
+    ValueError
+        If it is none of those that are known: a core is never mapped as another family's.
+    """
+    if family not in COMMANDS:
+        raise ValueError(f"Family must be one of {', '.join(COMMANDS)}, not {family!r}")
+    return COMMANDS[family]
+
+
+@dataclass(frozen=True)
+class Router:
+    """What places, routes and packs for a family, and the files that it takes and gives.
+
+    Parameters
+    ----------
+    place : str
+        The program, a key of `lutgen.flows.fpga.steps.PACKAGES`, as ``pack``.
+    pins_option, pins_suffix : str
+        How it is told of the pins, and what their file ends in.
+    unpinned : str
+        The option that lets it choose them.
+    config_option : str
+        Before the name of the configuration that it writes.
+    pack : str
+        The program that makes a bitstream of that.
+    pack_args : tuple of str
+        What that is told, with the names ``config`` and ``bitstream``.
+    bitstream : str
+        The file's name.
+    io : dict of str to str
+        Attributes of pins that a board's definition does not name.
+    """
+
+    place: str
+    pins_option: str
+    pins_suffix: str
+    unpinned: str
+    config_option: str
+    pack: str
+    pack_args: tuple[str, ...]
+    bitstream: str
+    io: Mapping[str, str]
+
+
+ROUTERS = {
+    "ice40": Router(
+        place="nextpnr-ice40",
+        pins_option="--pcf",
+        pins_suffix=".pcf",
+        unpinned="--pcf-allow-unconstrained",
+        config_option="--asc",
+        pack="icepack",
+        pack_args=("config", "out.bin"),
+        bitstream="out.bin",
+        io={},
+    ),
+    "ecp5": Router(
+        place="nextpnr-ecp5",
+        pins_option="--lpf",
+        pins_suffix=".lpf",
+        unpinned="--lpf-allow-unconstrained",
+        config_option="--textcfg",
+        pack="ecppack",
+        pack_args=("--compress", "--input", "config", "--bit", "out.bit"),
+        bitstream="out.bit",
+        io={"IO_TYPE": "LVCMOS33"},
+    ),
 }
 
 # Where an iCE40's timing is known to yosys.
@@ -29,8 +103,8 @@ class Part:
     ----------
     device : Device
     router : str or None
-        The nextpnr that places and routes it (``ice40``, ``ecp5``); None where synthesis is all
-        that open tools do.
+        What places and routes it, a key of `ROUTERS`; None where synthesis is all that open tools
+        do.
     args : tuple of str
         What that is told.
     package, speed : str
@@ -54,10 +128,26 @@ class Part:
     @property
     def synthesis(self) -> str:
         """The command of yosys."""
-        command = COMMANDS[self.family]
+        command = synthesis_command(self.family)
         if self.family == "ice40":
             command += f" -device {ICE40_TIMING.get(self.device.name, 'hx')}"
         return command
+
+    @property
+    def tools(self) -> Router:
+        """What places, routes and packs.
+
+        Raises
+        ------
+        ValueError
+            If open tools do not, or it is not known how.
+        """
+        if self.router not in ROUTERS:
+            raise ValueError(
+                f"Router of {self.device.name} must be one of {', '.join(ROUTERS)}, not "
+                f"{self.router!r}"
+            )
+        return ROUTERS[self.router]
 
 
 def ice40(name: str, package: str, clock: float) -> Part:

@@ -105,30 +105,23 @@ def place(top: Done, part: Part, clock: float, seed: int, constraints: str | Non
     constraints : str or None
         Where the pins are; None for any.
     """
-    assert part.router is not None
+    router = part.tools
     files: dict[str, str | Path] = {"net.json": top.folder / "net.json"}
     args = [*part.args, "--json", "net.json", "--report", "report.json"]
     args += ["--freq", f"{clock / 1e6:.6g}", "--seed", str(seed), "--timing-allow-fail", "--quiet"]
-    option, name, result = {
-        "ice40": ("--pcf", "pins.pcf", "--asc"),
-        "ecp5": ("--lpf", "pins.lpf", "--textcfg"),
-    }[part.router]
     if constraints is not None:
+        name = f"pins{router.pins_suffix}"
         files[name] = constraints
-        args += [option, name]
-    elif part.router == "ice40":
-        args += ["--pcf-allow-unconstrained"]
+        args += [router.pins_option, name]
     else:
-        args += ["--lpf-allow-unconstrained"]
-    args += [result, "config"]
+        args += [router.unpinned]
+    args += [router.config_option, "config"]
     step = f"place and route, seed {seed}"
-    return Step(step, f"nextpnr-{part.router}", tuple(args), files, ("report.json", "config"))
+    return Step(step, router.place, tuple(args), files, ("report.json", "config"))
 
 
 def pack(placed: Done, part: Part) -> Step:
     """The bitstream."""
     files = {"config": placed.folder / "config"}
-    if part.router == "ice40":
-        return Step("bitstream", "icepack", ("config", "out.bin"), files, ("out.bin",))
-    args = ("--compress", "--input", "config", "--bit", "out.bit")
-    return Step("bitstream", "ecppack", args, files, ("out.bit",))
+    router = part.tools
+    return Step("bitstream", router.pack, router.pack_args, files, (router.bitstream,))
