@@ -305,14 +305,12 @@ def test_damaged_files(job):
     whole = (path / "arrays.npz").read_bytes()
     for data in (b"", b"PK\x03\x04", whole[:200], b"\x93NUMPY\x01\x00v\x00{"):
         (path / "arrays.npz").write_bytes(data)
-        with pytest.raises(LutgenError, match=r"arrays\.npz beside it"):
+        with pytest.raises(LutgenError, match=r"arrays\.npz: is .*; compile the model again$"):
             jobfile.load(path)
     (path / "arrays.npz").unlink()
     with pytest.raises(LutgenError) as caught:
         jobfile.load(path)
-    assert str(caught.value) == (
-        f"{path / 'job.json'}: arrays.npz beside it can't be read: no such file or directory"
-    )
+    assert str(caught.value) == (f"{path / 'arrays.npz'}: can't be read: no such file or directory")
     (path / "job.json").write_text("[")
     with pytest.raises(LutgenError) as caught:
         jobfile.load(path)
@@ -323,7 +321,7 @@ def test_arrays_never_run_code(job):
     *_, path = job
     with zipfile.ZipFile(path / "arrays.npz", "w") as archive, archive.open("x.npy", "w") as file:
         np.lib.format.write_array(file, np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(LutgenError, match="is damaged"):
+    with pytest.raises(LutgenError, match="array 'x': holds Python objects"):
         jobfile.load(path)
 
 

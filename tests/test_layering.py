@@ -12,7 +12,8 @@ PACKAGE = Path(lutgen.__file__).parent
 # Each part may import from itself and from the parts of the rows before its own.
 ROWS = (
     {"errors"},
-    {"numeric", "files", "resources"},
+    {"numeric", "files", "resources", "reading"},
+    {"archive"},
     {"spec"},
     {"model"},
     {"train", "gateware", "cost"},

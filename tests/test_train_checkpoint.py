@@ -292,23 +292,27 @@ def test_files_that_are_no_checkpoints(tmp_path, option):
     good, path = tmp_path / "good.ckpt", tmp_path / "run.ckpt"
     stopped(6, VECTORS, good, **SHORT)
     data = good.read_bytes()
-    damaged = "is no checkpoint of lutgen, or is damaged; name another, or start anew without it"
+    mend = "name another, or delete it to start anew"
+    foreign = ": is not a checkpoint of lutgen: it is no .npz archive"
     for contents, text in (
-        (b"", damaged),
-        (b"hello", damaged),
-        (data[: len(data) // 2], damaged),
-        (data[:300] + bytes(50) + data[350:], damaged),
-        (archive(tmp_path, x=np.zeros(3)), "is no checkpoint of lutgen; name another, or none"),
-        (archive(tmp_path, manifest=np.zeros(3)), damaged),
-        (archive(tmp_path, manifest=np.array("[]")), damaged),
-        (archive(tmp_path, manifest=np.array("{}")), damaged),
+        (b"", foreign),
+        (b"hello", foreign),
+        (data[: len(data) // 2], ": is damaged or cut short"),
+        (data[:300] + bytes(50) + data[350:], ", array 'manifest': is damaged"),
+        (
+            archive(tmp_path, x=np.zeros(3)),
+            ": is no checkpoint of lutgen: it has no manifest",
+        ),
+        (archive(tmp_path, manifest=np.zeros(3)), ": manifest: must be one unicode string"),
+        (archive(tmp_path, manifest=np.array("[]")), ": is no checkpoint of lutgen"),
+        (archive(tmp_path, manifest=np.array("{}")), ": is no checkpoint of lutgen"),
         (
             archive(tmp_path, manifest=np.array('{"format": "lutgen-checkpoint", "version": 3}')),
-            "is a checkpoint of version 3, not 2; name another, or start anew without it",
+            ": is a checkpoint of version 3, not 2",
         ),
     ):
         path.write_bytes(contents)
-        assert refusal(**SHORT, **{option: path}) == f"{path}: {text}"
+        assert refusal(**SHORT, **{option: path}) == f"{path}{text}; {mend}"
         assert path.read_bytes() == contents
 
 

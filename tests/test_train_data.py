@@ -145,7 +145,9 @@ def test_refuses_files(tmp_path):
     path = tmp_path / "set.npz"
     assert refusal(path) == "F: no such file; name an .npz file, or the built-in set 'digits'"
     path.write_bytes(b"not an archive")
-    no_archive = "F: is no .npz file, or is cut short; write one with numpy.savez"
+    no_archive = (
+        "F: is not a data set: it is no .npz archive; copy or make it again with numpy.savez"
+    )
     assert refusal(path) == no_archive
     with path.open("wb") as file:
         np.save(file, np.ones(3))
@@ -158,9 +160,11 @@ def test_refuses_damaged_files(tmp_path):
     np.savez_compressed(path, **arrays(x_train=np.random.default_rng(0).random((12, 40, 30))))
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    assert refusal(path) == "F: is no .npz file, or is cut short; write one with numpy.savez"
+    assert refusal(path) == "F: is damaged or cut short; copy or make it again with numpy.savez"
     for place in range(100, len(whole) - 600, len(whole) // 7):
         broken = bytearray(whole)
         broken[place : place + 40] = bytes(40)
         path.write_bytes(broken)
-        assert refusal(path) == "F, array 'x_train': is damaged; copy or make it again"
+        assert refusal(path) == (
+            "F, array 'x_train': is damaged; copy or make it again with numpy.savez"
+        )

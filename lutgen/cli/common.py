@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from lutgen.errors import LutgenError
 from lutgen.files import reason
+from lutgen.reading import read_json, read_plain
 
 if TYPE_CHECKING:
     from lutgen.gateware.build import Core
@@ -33,6 +35,7 @@ __all__ = [
     "verilog_beside",
 ]
 
+VERILOG_BYTES = 1 << 28
 FOLDS = ("lanes", "fan_in", "encoder_centroids", "encoder_dims", "window_channels", "slide")
 BITS = {
     "table": "table",
@@ -220,8 +223,20 @@ def say(text: str) -> None:
 
 
 def print_json(data: Any) -> None:
-    """One JSON object on standard output."""
-    print(json.dumps(data, indent=1))
+    """One JSON object on standard output; numbers that JSON does not have are null."""
+    try:
+        text = json.dumps(data, indent=1, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_without_nan(data), indent=1, allow_nan=False)
+    print(text)
+
+
+def _without_nan(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _without_nan(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_without_nan(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def print_table(
@@ -246,11 +261,15 @@ def verilog_beside(path: Path) -> str:
     """The Verilog that goes with a contract."""
     verilog = path.with_suffix(".v")
     try:
-        return verilog.read_text(encoding="utf-8")
+        return read_plain(verilog, VERILOG_BYTES).decode("utf-8")
     except OSError as error:
         raise LutgenError(
             f"{verilog}: can't be read: {reason(error)}; it goes with {path}"
         ) from error
+    except UnicodeDecodeError:
+        raise LutgenError(
+            f"{verilog}: is no Verilog, or is damaged; build it again with `lutgen build`"
+        ) from None
 
 
 def format_of(path: Path) -> str | None:
@@ -258,8 +277,8 @@ def format_of(path: Path) -> str | None:
     is wrong.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        data = read_json(path)
+    except (OSError, ValueError, LutgenError):
         return None
     return data.get("format") if isinstance(data, dict) else None
 
@@ -279,10 +298,12 @@ def read_contract(path: Path, kinds: str = "a core") -> dict[str, Any]:
         If the file is missing or is none that this version reads.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
     except OSError as error:
         raise LutgenError(f"{path}: can't be read: {reason(error)}") from error
-    except (ValueError, RecursionError):
+    except LutgenError as error:
+        raise LutgenError(f"{path}: {error}") from error
+    except ValueError:
         data = None
     if not isinstance(data, dict) or data.get("format") != "lutgen-core":
         raise LutgenError(

@@ -1,7 +1,6 @@
 """``lutgen build`` without a model: the LUT-stationary engine."""
 
 import argparse
-import json
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lutgen.cli import common
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable
+from lutgen.reading import read_json
 
 if TYPE_CHECKING:
     from lutgen.spec.engine import EngineSpec
@@ -174,7 +174,7 @@ def show_contract(path: Path, args: argparse.Namespace) -> int:
 
     if args.svg is not None:
         raise LutgenError(f"argument --svg: {path} is an engine; pictures are of cores of models")
-    spec, contract = engine_of(path), json.loads(path.read_text(encoding="utf-8"))
+    spec, contract = engine_of(path), read_json(path)
     if args.json:
         common.print_json(contract)
     else:

@@ -1,7 +1,6 @@
 """``lutgen sim`` of an engine: random matrix products, or a compiled job on a data set."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from lutgen.cli import common
 from lutgen.errors import LutgenError
+from lutgen.reading import read_json
 
 if TYPE_CHECKING:
     from lutgen.flows.engine import Outcome, Whole
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     path: Path = args.core
     spec = engine_of(path)
     text = common.verilog_beside(path)
-    name = json.loads(path.read_text(encoding="utf-8"))["name"]
+    name = read_json(path)["name"]
     if args.model is None:
         if args.data is not None:
             raise LutgenError("argument --data: goes with a JOB folder of `lutgen compile`")

@@ -9,6 +9,7 @@ from lutgen.cli import compile as compile_
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable, reason, write_text
 from lutgen.numeric import ceil_div
+from lutgen.reading import open_plain
 
 if TYPE_CHECKING:
     from lutgen.model import Model
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     if (folder := job_folder(path)) is not None:
         return show_job(folder, args)
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             start = file.read(2)
     except OSError as error:
         raise LutgenError(f"{path}: can't be read: {reason(error)}") from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lutgen.cli import common, solving, synth_energy
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable, write_bytes, write_text
+from lutgen.reading import read_json
 
 if TYPE_CHECKING:
     from lutgen.cli.cases import Case
@@ -350,9 +351,11 @@ def keep(report: dict[str, Any]) -> None:
 def read_report(path: Path) -> dict[str, Any] | None:
     """A report that an earlier run wrote; None for any other file."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except (OSError, ValueError):
         return None
+    except LutgenError as error:
+        raise LutgenError(f"{path}: {error}") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         return None
     if found.get("version") != VERSION:

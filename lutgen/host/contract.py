@@ -1,11 +1,11 @@
 """The contract of an engine: the JSON file beside its Verilog, all that its compiler needs."""
 
-import json
 import os
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from lutgen import reading
 from lutgen.errors import LutgenError
 from lutgen.files import reason
 from lutgen.model.base import Fields
@@ -94,13 +94,14 @@ def read_json(path: Path) -> Any:
     Raises
     ------
     LutgenError
-        If it can't be read; without the file's name, which the caller adds.
+        If it can't be read, or holds what no JSON of lutgen does; without the file's name, which
+        the caller adds.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return reading.read_json(path)
     except OSError as error:
         raise LutgenError(f"can't be read: {reason(error)}") from error
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
 
 

@@ -2,8 +2,6 @@
 
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lutgen.archive import ArchiveError, Members, check_room, open_archive
 from lutgen.errors import LutgenError
-from lutgen.files import reason, write_folder
+from lutgen.files import write_folder
 from lutgen.host.contract import parameters_of, read_json
 from lutgen.host.cut import Cut
 from lutgen.host.job import EngineStep, HostStep, Job, follow
 from lutgen.model.base import Arrays, Fields, Wire
-from lutgen.model.file import node_from
+from lutgen.model.file import EACH, PACKED, ROOM, node_from
 from lutgen.spec.encoder import narrowest
 from lutgen.spec.engine_registers import fingerprint
 from lutgen.spec.job import RESULTS
@@ -28,6 +27,7 @@ __all__ = ["ARRAYS", "FILES", "FORMAT", "MANIFEST", "VERSION", "load", "save"]
 FORMAT = "lutgen-job"
 VERSION = 1
 MANIFEST, ARRAYS = FILES = ("job.json", "arrays.npz")
+MEND = "compile the model again"
 RANKS = {"books": 3, "table": 3, "bias": 1, "map": 1}  # arrays of an engine step
 
 
@@ -114,41 +114,25 @@ def load(path: str | os.PathLike[str]) -> Job:
         One line that names the file, and the step and field that is wrong.
     """
     folder = Path(path)
+    manifest = folder / MANIFEST
     try:
-        data = read_json(folder / MANIFEST)
+        data = read_json(manifest)
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise LutgenError("is not a job; `lutgen compile` makes one")
-        arrays = _read_arrays(folder)
-        return _parse(Fields(data, "job"), arrays)
     except LutgenError as error:
-        raise LutgenError(f"{folder / MANIFEST}: {error}") from error
+        raise LutgenError(f"{manifest}: {error}") from error
+    with open_archive(folder / ARRAYS, "the archive of a job", MEND) as archive:
+        arrays = archive.members()
+        check_room(arrays.values(), archive, packed=PACKED, each=EACH, what=ROOM)
+        try:
+            return _parse(Fields(data, "job"), arrays)
+        except ArchiveError:
+            raise
+        except LutgenError as error:
+            raise LutgenError(f"{manifest}: {error}") from error
 
 
-def _read_arrays(folder: Path) -> Arrays:
-    path = folder / ARRAYS
-    try:
-        # The file is opened here, since np.load leaves it open when the archive is damaged.
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            return {key: archive[key] for key in archive.files}
-    except OSError as error:
-        text = reason(error) if error.strerror else "it is cut short"
-        raise LutgenError(f"{ARRAYS} beside it can't be read: {text}") from error
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        NotImplementedError,
-        MemoryError,
-        SyntaxError,
-    ):
-        raise LutgenError(f"{ARRAYS} beside it is damaged; compile the model again") from None
-
-
-def _parse(top: Fields, arrays: Arrays) -> Job:
+def _parse(top: Fields, arrays: Members) -> Job:
     top.take("format")
     version = top.take("version")
     if version != VERSION:
@@ -181,7 +165,7 @@ def _parse(top: Fields, arrays: Arrays) -> Job:
 
 
 def _step(
-    entry: object, number: int, wires: Mapping[str, Wire], arrays: Arrays
+    entry: object, number: int, wires: Mapping[str, Wire], arrays: Members
 ) -> HostStep | EngineStep:
     """A step behind those that gave the wires; takes its arrays out of ``arrays``."""
     fields = Fields(entry, f"step number {number}")
@@ -222,7 +206,7 @@ def _step(
     return step
 
 
-def _parts(fields: Fields, gives: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
+def _parts(fields: Fields, gives: str, arrays: Members) -> dict[str, NDArray[Any]]:
     """A step's own arrays."""
     names = fields.take("arrays")
     if not isinstance(names, list) or any(name not in [*RANKS] for name in names):
@@ -231,9 +215,10 @@ def _parts(fields: Fields, gives: str, arrays: Arrays) -> dict[str, NDArray[Any]
     for key in names:
         if f"{gives}.{key}" not in arrays:
             raise LutgenError(f"{fields.where}, array {key!r}: is missing")
-        array = parts[key] = arrays.pop(f"{gives}.{key}")
-        if array.dtype.kind not in "iu" or array.ndim != RANKS[key]:
+        array = arrays.pop(f"{gives}.{key}")
+        if array.dtype.kind not in "iu" or len(array.shape) != RANKS[key]:
             raise LutgenError(
                 f"{fields.where}, array {key!r}: must hold integers in {RANKS[key]} dimensions"
             )
+        parts[key] = array.load()
     return parts

@@ -3,6 +3,7 @@ one node on its own.
 """
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lutgen.archive import Members
 from lutgen.errors import LutgenError
 from lutgen.numeric import Format
 
@@ -133,7 +135,7 @@ class Fields:
     def positive(self, key: str) -> float:
         """A positive finite number."""
         value = self.take(key)
-        if type(value) not in (int, float) or not 0 < value < float("inf"):
+        if type(value) not in (int, float) or not 0 < value < sys.float_info.max:
             raise self.fail(key, f"must be a positive number, not {value!r:.40}")
         return float(value)
 
@@ -215,7 +217,7 @@ class Node:
 
     @classmethod
     def from_manifest(
-        cls, name: str, inputs: tuple[str, ...], fields: Fields, arrays: Arrays
+        cls, name: str, inputs: tuple[str, ...], fields: Fields, arrays: Members
     ) -> "Node":
         """Reads the rest of the fields; takes what it needs out of ``arrays``."""
         return cls(name=name, inputs=inputs)
@@ -250,10 +252,10 @@ class Node:
 
 
 def take_array(
-    arrays: Arrays, name: str, key: str, dtype: Any, shape: tuple[int | None, ...]
+    arrays: Members, name: str, key: str, dtype: Any, shape: tuple[int | None, ...]
 ) -> NDArray[Any]:
-    """Removes ``name.key`` from ``arrays`` and checks its dtype and shape (None stands for any
-    length).
+    """Removes ``name.key`` from ``arrays``, checks its dtype and shape (None stands for any
+    length), and only then reads it.
     """
     full = f"{name}.{key}"
     if full not in arrays:
@@ -262,12 +264,12 @@ def take_array(
     if not np.issubdtype(array.dtype, np.integer) or (dtype and array.dtype != dtype):
         want = np.dtype(dtype).name if dtype else "integers"
         raise LutgenError(f"node {name!r}, array {key!r}: must hold {want}, not {array.dtype}")
-    same_rank = array.ndim == len(shape)
+    same_rank = len(array.shape) == len(shape)
     if not same_rank or any(s not in (None, a) for s, a in zip(shape, array.shape, strict=True)):
         text = "x".join("any" if s is None else str(s) for s in shape)
         have = "x".join(map(str, array.shape)) or "a scalar"
         raise LutgenError(f"node {name!r}, array {key!r}: must have the shape {text}, not {have}")
-    return array
+    return array.load()
 
 
 def check_range(node: Node, key: str, array: NDArray[Any], low: int, high: int) -> None:

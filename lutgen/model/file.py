@@ -5,24 +5,28 @@ arrays.
 import hashlib
 import json
 import os
-import zipfile
-import zlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lutgen.archive import ArchiveError, Members, check_room, open_archive
 from lutgen.errors import LutgenError
-from lutgen.files import reason, write_with
+from lutgen.files import write_with
 from lutgen.model.base import NAME, Arrays, Fields, Node
 from lutgen.model.network import Model
 from lutgen.model.nodes import OPS
+from lutgen.reading import parse_json
 
 __all__ = ["FORMAT", "VERSION", "digest", "load", "node_from", "save"]
 
 FORMAT = "lutgen-model"
 VERSION = 1
+MEND = "copy or train it again"
+PACKED = 32  # bytes of arrays for each byte of a file; measured models have 4 at most
+EACH = 24  # bytes that an element takes in use: int64, and copies of it
+ROOM = "use a machine with more, or train a smaller network"
+BLOCK = 1 << 20  # elements whose digest is taken at once
 
 
 def to_parts(model: Model) -> tuple[dict[str, Any], Arrays]:
@@ -48,7 +52,9 @@ def digest(model: Model) -> str:
     total = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode())
     for key in sorted(arrays):
         total.update(f"{key}{arrays[key].shape}".encode())
-        total.update(np.ascontiguousarray(arrays[key]).astype("<i8").tobytes())
+        flat = np.ascontiguousarray(arrays[key]).reshape(-1)
+        for start in range(0, len(flat), BLOCK):
+            total.update(flat[start : start + BLOCK].astype("<i8").tobytes())
     return total.hexdigest()
 
 
@@ -75,47 +81,33 @@ def load(path: str | os.PathLike[str]) -> Model:
     LutgenError
         One line that names the file, and the node and field that is wrong.
     """
-    try:
-        manifest, arrays = _read(Path(path))
-        return _parse(manifest, arrays)
-    except LutgenError as error:
-        raise LutgenError(f"{path}: {error}") from error
-
-
-def _read(path: Path) -> tuple[object, Arrays]:
-    try:
-        # The file is opened here, since np.load leaves it open when the archive is damaged.
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise LutgenError("is not a lutgen model: it is no .npz archive")
-            if "manifest" not in archive.files:
-                raise LutgenError(
-                    "is not a lutgen model: it has no manifest; `lutgen train` makes one"
-                )
-            arrays = {key: archive[key] for key in archive.files}
-    except OSError as error:
-        if error.strerror is None:
+    with open_archive(path, "a lutgen model", MEND) as archive:
+        if "manifest" not in archive.keys:
             raise LutgenError(
-                "is damaged: the archive is cut short; copy or train it again"
-            ) from None
-        raise LutgenError(f"can't be read: {reason(error)}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError):
-        raise LutgenError("is damaged or cut short; copy or train it again") from None
-    except (ValueError, KeyError, NotImplementedError, MemoryError, SyntaxError):
-        raise LutgenError(
-            "is not a lutgen model, or is damaged: it is no .npz archive of plain arrays"
-        ) from None
-    text = arrays.pop("manifest")
-    if text.ndim != 0 or text.dtype.kind != "U":
-        raise LutgenError("manifest: must be one unicode string")
+                f"{path}: is not a lutgen model: it has no manifest; `lutgen train` makes one"
+            )
+        try:
+            manifest = _manifest(archive.text("manifest"))
+            arrays = archive.members()
+            del arrays["manifest"]
+            check_room(arrays.values(), archive, packed=PACKED, each=EACH, what=ROOM)
+            return _parse(manifest, arrays)
+        except ArchiveError:
+            raise
+        except LutgenError as error:
+            raise LutgenError(f"{path}: {error}") from error
+
+
+def _manifest(text: str) -> object:
     try:
-        return json.loads(str(text)), arrays
-    except (ValueError, RecursionError) as error:
-        raise LutgenError(f"manifest: is not JSON ({error!s:.60})") from None
+        return parse_json(text)
+    except ValueError as error:
+        raise LutgenError(f"manifest: is not JSON ({error!s:.60}); {MEND}") from None
+    except LutgenError as error:
+        raise LutgenError(f"manifest: {error}") from None
 
 
-def _parse(manifest: object, arrays: Arrays) -> Model:
+def _parse(manifest: object, arrays: Members) -> Model:
     top = Fields(manifest, "manifest")
     if top.take("format", None) != FORMAT:
         raise top.fail("format", f"must be {FORMAT!r}, not {top.take('format', None)!r:.40}")
@@ -147,7 +139,7 @@ def _parse(manifest: object, arrays: Arrays) -> Model:
     return model
 
 
-def node_from(entry: object, where: str, arrays: Arrays) -> Node:
+def node_from(entry: object, where: str, arrays: Members) -> Node:
     """Reads a node's entry; takes its arrays out of ``arrays``. ``where`` says which it is."""
     unnamed = Fields(entry, where)
     name = unnamed.text("name")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lutgen.archive import Members
 from lutgen.model.base import (
     Activation,
     Arrays,
@@ -57,7 +58,7 @@ class LutLayer(Node):
 
     @staticmethod
     def read_lookup(
-        name: str, fields: Fields, arrays: Arrays, *, row: int, outputs: int, taps: tuple[int, ...]
+        name: str, fields: Fields, arrays: Members, *, row: int, outputs: int, taps: tuple[int, ...]
     ) -> dict[str, Any]:
         """The shared fields and arrays, of a layer with ``row`` features of one input row and a
         table ``[*taps, g, c, outputs]``.
@@ -169,7 +170,7 @@ class LutLinear(LutLayer):
 
     @classmethod
     def from_manifest(
-        cls, name: str, inputs: tuple[str, ...], fields: Fields, arrays: Arrays
+        cls, name: str, inputs: tuple[str, ...], fields: Fields, arrays: Members
     ) -> "LutLinear":
         k = fields.integer("in_features", 1, 1 << 24)
         n = fields.integer("out_features", 1, 1 << 24)
@@ -250,7 +251,7 @@ class LutConv2d(LutLayer):
 
     @classmethod
     def from_manifest(
-        cls, name: str, inputs: tuple[str, ...], fields: Fields, arrays: Arrays
+        cls, name: str, inputs: tuple[str, ...], fields: Fields, arrays: Members
     ) -> "LutConv2d":
         k = fields.integer("in_channels", 1, 1 << 24)
         n = fields.integer("out_channels", 1, 1 << 24)

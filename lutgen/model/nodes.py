@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
+from lutgen.archive import Members
 from lutgen.model.base import (
     NAME,
     Activation,
@@ -97,7 +98,7 @@ class MaxPool2d(Pool2d):
 
     @classmethod
     def from_manifest(
-        cls, name: str, inputs: tuple[str, ...], fields: Fields, arrays: Arrays
+        cls, name: str, inputs: tuple[str, ...], fields: Fields, arrays: Members
     ) -> "MaxPool2d":
         return cls(
             name=name,
@@ -136,7 +137,7 @@ class AvgPool2d(Pool2d):
 
     @classmethod
     def from_manifest(
-        cls, name: str, inputs: tuple[str, ...], fields: Fields, arrays: Arrays
+        cls, name: str, inputs: tuple[str, ...], fields: Fields, arrays: Members
     ) -> "AvgPool2d":
         return cls(
             name=name,
@@ -194,7 +195,7 @@ class Add(Node):
 
     @classmethod
     def from_manifest(
-        cls, name: str, inputs: tuple[str, ...], fields: Fields, arrays: Arrays
+        cls, name: str, inputs: tuple[str, ...], fields: Fields, arrays: Members
     ) -> "Add":
         return cls(
             name=name,
@@ -253,7 +254,7 @@ class Map(Node):
 
     @classmethod
     def from_manifest(
-        cls, name: str, inputs: tuple[str, ...], fields: Fields, arrays: Arrays
+        cls, name: str, inputs: tuple[str, ...], fields: Fields, arrays: Members
     ) -> "Map":
         return cls(
             name=name,

@@ -1,8 +1,6 @@
 """Data sets: the bundled digits, or an `.npz` file, checked before anything uses it."""
 
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lutgen.archive import check_room, open_archive
 from lutgen.errors import LutgenError
-from lutgen.files import reason
 
 __all__ = ["Dataset", "Samples", "load_data", "load_samples"]
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
+NUMBER = "number the classes from 0 and store them with .astype(int)"
+PACKED = 200  # bytes of samples for each byte of a file: images are mostly of one colour
+EACH = 8  # bytes that an element takes in use
 MOST_CLASSES = (
     1 << 16
 )  # labels above are numbers of another kind; an output each would exhaust the memory
@@ -154,48 +155,35 @@ def _digits(seed: int) -> Dataset:
 def _read(path: Path, keys: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """The arrays under ``keys``, and those of ``optional`` that are there."""
     try:
-        with path.open("rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise LutgenError(
-                    f"{path}: is no .npz file, or is cut short; write one with numpy.savez"
-                )
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                missing = [key for key in keys if key not in archive.files]
-                if missing:
-                    raise LutgenError(
-                        f"{path}: has no array {missing[0]!r}; it must hold {', '.join(keys)}"
-                    )
-                wanted = [*keys, *(key for key in optional if key in archive.files)]
-                return {key: _member(path, archive, key) for key in wanted}
-    except FileNotFoundError:
+        return _chosen(path, keys, optional)
+    except LutgenError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
         raise LutgenError(
             f"{path}: no such file; name an .npz file, or the built-in set 'digits'"
         ) from None
-    except zipfile.BadZipFile:
-        raise LutgenError(f"{path}: is damaged or cut short; copy or make it again") from None
-    except OSError as problem:
-        raise LutgenError(f"{path}: can't be read: {reason(problem)}") from problem
 
 
-def _member(path: Path, archive: Any, key: str) -> NDArray[Any]:
-    try:
-        array = archive[key]
-    except ValueError as problem:
-        if "allow_pickle" in str(problem):
-            raise LutgenError(
-                f"{path}, array {key!r}: holds Python objects; save it as an array of numbers"
-            ) from None
-        raise LutgenError(f"{path}, array {key!r}: is damaged; copy or make it again") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError):
-        raise LutgenError(f"{path}, array {key!r}: is damaged; copy or make it again") from None
-    except MemoryError:
-        raise LutgenError(
-            f"{path}, array {key!r}: does not fit the memory; use fewer samples"
-        ) from None
-    if not isinstance(array, np.ndarray):
-        raise LutgenError(f"{path}, array {key!r}: is no array; save it with numpy.savez")
-    return array
+def _chosen(
+    path: Path, keys: tuple[str, ...], optional: tuple[str, ...]
+) -> dict[str, NDArray[Any]]:
+    with open_archive(path, "a data set", "copy or make it again with numpy.savez") as archive:
+        for key in keys:
+            if key not in archive.keys:
+                raise LutgenError(f"{path}: has no array {key!r}; it must hold {', '.join(keys)}")
+        members = {key: archive.member(key) for key in (*keys, *optional) if key in archive.keys}
+        for key, member in members.items():
+            kinds, what, mend = (
+                ("ui", "integer class labels", NUMBER)
+                if key.startswith("y")
+                else ("buif", "real numbers", "convert it")
+            )
+            if member.dtype.kind not in kinds:
+                raise LutgenError(
+                    f"{path}, array {key!r}: must hold {what}, not {member.dtype}; {mend}"
+                )
+        check_room(members.values(), archive, packed=PACKED, each=EACH, what="use fewer samples")
+        return {key: member.load() for key, member in members.items()}
 
 
 def _text(shape: tuple[int, ...]) -> str:
@@ -205,8 +193,6 @@ def _text(shape: tuple[int, ...]) -> str:
 def _samples(path: Path, key: str, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
     x = arrays[key]
     where = f"{path}, array {key!r}"
-    if x.dtype.kind not in "buif":
-        raise LutgenError(f"{where}: must hold real numbers, not {x.dtype}; convert it")
     if not 2 <= x.ndim <= 4:
         raise LutgenError(
             f"{where}: must have the shape n x K, n x H x W or n x H x W x C, not {_text(x.shape)}"
@@ -226,11 +212,6 @@ def _labels(
 ) -> NDArray[np.int64]:
     y = arrays[key]
     where = f"{path}, array {key!r}"
-    if y.dtype.kind not in "ui":
-        raise LutgenError(
-            f"{where}: must hold integer class labels, not {y.dtype}; number the classes from 0 "
-            "and store them with .astype(int)"
-        )
     if y.ndim != 1:
         raise LutgenError(f"{where}: must have one dimension, not the shape {_text(y.shape)}")
     if len(y) != len(arrays[samples]):

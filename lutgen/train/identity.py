@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from lutgen.errors import LutgenError
 from lutgen.files import reason
+from lutgen.reading import open_plain
 from lutgen.train.checkpoint import Checkpoint
 from lutgen.train.floatnet import FloatNet
 
@@ -57,7 +57,7 @@ def differences(known: Checkpoint, run: Mapping[str, Any]) -> list[str]:
             if "layers" in result and _but_bits(theirs.get("layers")) == _but_bits(mine["layers"]):
                 result[result.index("layers")] = "table_bits"
         elif theirs != mine:
-            result.append(what)
+            result.append("network" if what == "settings" else what)  # it says nothing of either
     return list(dict.fromkeys(result))
 
 
@@ -98,6 +98,7 @@ def network_digest(net: FloatNet) -> str:
 def file_digest(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file."""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        with open_plain(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise LutgenError(f"{path}: can't be read: {reason(error)}") from error

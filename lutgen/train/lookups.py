@@ -277,9 +277,12 @@ class Vectors(Lookup):
     def free(self) -> None:
         """Gives the tables parameters of their own, 0 at first."""
         if self.residual is None:
-            self.residual = np.zeros(
-                (self.rows.taps, self.groups * self.centroids, self.outputs), dtype=np.float32
-            )
+            self.residual = np.zeros(self.residual_shape, dtype=np.float32)
+
+    @property
+    def residual_shape(self) -> tuple[int, ...]:
+        """Shape of `residual` where there is one."""
+        return (self.rows.taps, self.groups * self.centroids, self.outputs)
 
     def vectors(self, q: Float32Array) -> Float32Array:
         """Inputs as sub-vectors ``[g, v, L]``."""

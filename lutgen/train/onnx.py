@@ -11,12 +11,14 @@ from typing import Any
 
 from lutgen.errors import LutgenError
 from lutgen.files import reason
+from lutgen.reading import open_plain, read_plain
 from lutgen.train.floatnet import Flatten, FloatNet
 from lutgen.train.onnx_graph import STANDARD, Value
 from lutgen.train.onnx_nodes import Converter
 
 __all__ = ["import_onnx"]
 
+MOST = (1 << 31) - 1  # bytes of a file: protobuf reads no more
 OLDEST = 7  # of opsets: before it, Add and its like did not broadcast as they do now
 
 
@@ -101,7 +103,7 @@ def _read(onnx: Any, file: Path) -> Any:
     from google.protobuf.message import DecodeError
 
     try:
-        data = file.read_bytes()
+        data = read_plain(file, MOST)
     except FileNotFoundError:
         raise LutgenError(f"{file}: no such file; name an .onnx file") from None
     except OSError as problem:
@@ -302,7 +304,7 @@ def _fetch(onnx: Any, file: Path, tensor: Any) -> None:
     if not target.is_file():
         raise LutgenError(f"{where} lies in {location!r}, which is not there; {mend}")
     try:
-        with target.open("rb") as data:
+        with open_plain(target) as data:
             size = os.fstat(data.fileno()).st_size
             if length < 0:
                 length = max(0, size - start)

@@ -12,6 +12,7 @@ __all__ = [
     "AdamW",
     "Float32Array",
     "Optimiser",
+    "moment_shapes",
     "optimiser",
     "rate",
 ]
@@ -150,6 +151,12 @@ class SGD(Optimiser):
             if self.decays[i]:
                 p *= np.float32(1.0 - factor * self.decays[i])
             p -= np.float32(self.rates[i] * factor) * v
+
+
+def moment_shapes(name: str, shapes: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Shapes of what `Optimiser.save` gives, of parameters of these shapes."""
+    kind = SGD if name == "sgd" else AdamW
+    return {f"{kept}{i}": shape for kept in kind.kept for i, shape in enumerate(shapes)}
 
 
 def optimiser(

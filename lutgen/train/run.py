@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lutgen
+from lutgen.errors import LutgenError
 from lutgen.model import Model
-from lutgen.numeric import Format
+from lutgen.numeric import Format, ceil_div
 from lutgen.train import refit as closed
 from lutgen.train import report
 from lutgen.train.arch import build
 from lutgen.train.augment import Augment
-from lutgen.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from lutgen.train.checkpoint import MEND, Checkpoint, load_checkpoint, save_checkpoint
 from lutgen.train.convert import convert
 from lutgen.train.data import Dataset
 from lutgen.train.export import export
@@ -41,6 +42,7 @@ from lutgen.train.options import LAYER_FIELDS, Options
 from lutgen.train.parallel import Workers
 from lutgen.train.progress import Clock, Progress
 from lutgen.train.recipes import Recipe, recipe
+from lutgen.train.resume import check_float, check_lookup, check_progress
 from lutgen.train.tune import Diverged, Epoch, Samples, Snapshot, State, Tuning, score, tune
 from lutgen.train.weighing import weigh
 
@@ -217,6 +219,11 @@ class Run:
         self.lookup = convert(
             self.origin, wire, self.layers, activation_bits=self.options.activation_bits
         )
+        if known is not None:
+            place = self.start if old is None else self.path
+            assert place is not None
+            tuning = None if known.state is None else self.tuning(known.stage)
+            check_lookup(known, self.lookup, tuning, place)
         anew = old is None and self.options.stages[0] in ("replace", "refit")
         if known is not None and known.net is not None and not anew:
             known.net.restore(self.lookup)
@@ -403,14 +410,25 @@ class Run:
             return None
         old = load_checkpoint(self.path)
         check_same(old, self.identity, self.path)
+        if old.stage not in ("float", *self.options.stages):
+            raise LutgenError(
+                f"{self.path}: manifest, field 'stage': must be a stage of the run, not "
+                f"{old.stage!r}; {MEND}"
+            )
+        own = self.options.stage("float").chosen()
+        check_float(old, self.net, own.get("optimiser", "adamw"), self.path)
+        total = done = len(self.layers)
+        batch = 1
+        if old.stage == "float":
+            total = done = self.float_epochs
+            batch = own.get("batch", self.recipe.batch)
+        elif old.stage not in ("replace", "refit", "narrow"):
+            tuning = self.tuning(old.stage)
+            total, done, batch = tuning.epochs, tuning.epochs, tuning.batch
+        check_progress(old, total, ceil_div(len(self.rest), batch), self.path)
+        if (state := old.state or old.float_state) is not None:
+            done = state.done
         if self.progress is not None:
-            total = done = len(self.layers)
-            if old.stage == "float":
-                total = done = self.float_epochs
-            elif old.stage not in ("replace", "refit", "narrow"):
-                total = done = self.tuning(old.stage).epochs
-            if (state := old.state or old.float_state) is not None:
-                done = state.done
             self.progress(Progress(old.stage, done, total, 0.0, None, f"going on from {self.path}"))
         return old
 
@@ -418,16 +436,23 @@ class Run:
         """The checkpoint of another run that this one starts from."""
         begun = load_checkpoint(path)
         check_start(begun, self.identity, path)
+        check_float(begun, self.net, "", path)
         if begun.net is None and begun.state is not None:
-            begun.net = begun.state.best
+            begun.net, begun.state = begun.state.best, None
         return begun
 
     def _as_begun(self, known: Checkpoint) -> None:
         """Gives tables the bits that they have in the checkpoint that this run starts from."""
         settings = known.run["settings"]
-        theirs = Options(**{key: settings[key] for key in (*LAYER_FIELDS, "layers")})
+        try:
+            theirs = Options(**{key: settings[key] for key in (*LAYER_FIELDS, "layers")})
+            bits = {name: theirs.layer(name).table_bits for name in self.lookup.lookups}
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise LutgenError(
+                f"{self.start}: manifest, field 'run', field 'settings': {error!s:.80}; {MEND}"
+            ) from None
         for name, lookup in self.lookup.lookups.items():
-            lookup.table = Format(theirs.layer(name).table_bits, True)
+            lookup.table = Format(bits[name], True)
 
     def _result(self, name: str, argmax: bool, diverged: str) -> TrainResult:
         held = self.samples(self.held)
