@@ -7,6 +7,7 @@ wraps.
 
 import operator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,7 @@ __all__ = [
     "Int64Array",
     "as_int",
     "ceil_div",
+    "check_ints",
     "clog2",
     "format_for",
     "quantise",
@@ -103,6 +105,43 @@ class Format:
         return f"{'int' if self.signed else 'uint'}{self.bits}"
 
 
+def check_ints(values: ArrayLike, what: str, fmt: Format | None = None) -> NDArray[Any]:
+    """``values`` as an array of their own dtype, once it is sure that they are integers of a
+    format: what takes integers neither wraps nor cuts them.
+
+    Parameters
+    ----------
+    values : array_like
+    what : str
+        What they are, plural, for the complaint.
+    fmt : Format or None
+        None for any integers that int64 holds.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is none of integers, even where all values are whole.
+    ValueError
+        If ``fmt`` does not hold all of them.
+    """
+    array = np.asarray(values)
+    if not array.size:
+        return array if array.dtype.kind in "iu" else array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{what} must be integers, not {array.dtype}")
+    if fmt is None:
+        if array.dtype == np.uint64:
+            check_ints(array, what, Format(63, False))
+        return array
+    low, high = int(array.min()), int(array.max())
+    if not fmt.holds(low, high):
+        raise ValueError(
+            f"{what} must lie in {fmt.low}..{fmt.high}, as {fmt} does, "
+            f"not {low if low < fmt.low else high}"
+        )
+    return array
+
+
 def format_for(low: int, high: int) -> Format:
     """The narrowest format that holds every integer of ``low..high``; signed only if ``low`` is
     negative.
@@ -130,7 +169,7 @@ def requantise(acc: ArrayLike, shift: int, fmt: Format) -> Int64Array:
     for shift 0.
     """
     half = 1 << (shift - 1) if shift else 0
-    shifted = (np.asarray(acc, dtype=np.int64) + half) >> shift
+    shifted = (check_ints(acc, "Accumulators").astype(np.int64, copy=False) + half) >> shift
     return np.asarray(np.clip(shifted, fmt.low, fmt.high), dtype=np.int64)
 
 
@@ -194,7 +233,7 @@ class Grid:
 
     def decode(self, codes: ArrayLike) -> Int64Array:
         """Values of unsigned ``codes`` (each below ``2**bits``), int64 of the same shape."""
-        codes = np.asarray(codes).astype(np.int64)
+        codes = check_ints(codes, "Codes", Format(self.bits, False)).astype(np.int64)
         if self.values is not None:
             return np.asarray(self.values.astype(np.int64)[codes], dtype=np.int64)
         return np.asarray(codes - ((codes >> (self.bits - 1)) << self.bits), dtype=np.int64)
@@ -203,7 +242,7 @@ class Grid:
         """Codes of ``values``: exact for kind ``int``, the nearest value otherwise (ties to the
         lower code).
         """
-        values = np.asarray(values, dtype=np.int64)
+        values = check_ints(values, "Values").astype(np.int64)
         if self.values is None:
             if values.size and (values.min() < self.low or values.max() > self.high):
                 raise ValueError(f"Values must lie in {self.low}..{self.high} to have an int code")

@@ -18,7 +18,7 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 from cocotb.utils import get_sim_steps, get_sim_time
-from scoreboard import Report, Scoreboard, pack_beats
+from scoreboard import Report, Scoreboard, check, pack_beats
 from streams import Sink, Source
 
 PLAN_VARIABLE = "LUTGEN_BENCH_PLAN"
@@ -61,11 +61,14 @@ class CoreBench:
         if (got := self._flag(name)) != want:
             self.report.fail(f"{step}: {name} is {'X' if got < 0 else got}, must be {want}")
 
+    def samples(self, name: str, port: str) -> Any:
+        """An array of the vectors, whose values the contract's ``port`` must hold."""
+        return check(self.arrays[name], self.contract[port], f"Values of {name!r}")
+
     def frames(self, inputs: Any) -> list[list[int]]:
         """Beats of input integers ``[sample, element]``; bits without a meaning are random."""
         fmt = self.contract["input"]
-        values = np.asarray(inputs, dtype=np.int64)
-        return pack_beats(values, fmt["lanes"], fmt["lane_bits"], self._noise, fmt["bits"])
+        return pack_beats(inputs, fmt["lanes"], fmt["lane_bits"], self._noise, fmt["bits"])
 
     async def guard(self, step: str, work: Coroutine[Any, Any, None], gaps: float) -> None:
         """Runs ``work``; ends it, with an error, when nothing has moved for far longer than any
@@ -132,8 +135,8 @@ class CoreBench:
                 return
             await self.load(name, self.arrays[image], gaps)
             self.expect_flag(name, "load_error", 0)
-        inputs = self.arrays[plan.get("inputs", "inputs")]
-        expected = self.arrays[plan.get("expected", "expected")]
+        inputs = self.samples(plan.get("inputs", "inputs"), "input")
+        expected = self.samples(plan.get("expected", "expected"), "output")
         order = [i % len(inputs) for i in range(int(plan.get("samples") or len(inputs)))]
         frames = self.frames(inputs)
         self.source.start_gaps(gaps, self._rng)
@@ -185,7 +188,8 @@ class CoreBench:
             await self.load(name, self.arrays["load"])
         if not late and beats == 1:
             return  # a frame of no beats does not exist
-        inputs, expected = self.arrays["inputs"], self.arrays["expected"]
+        inputs = self.samples("inputs", "input")
+        expected = self.samples("expected", "output")
         frames = self.frames(inputs)
         order = [i % len(inputs) for i in range(5)]
         extra = [self._rng.getrandbits(8) for _ in range(2 * beats + 1)]

@@ -9,6 +9,40 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 
+def check(values: NDArray[Any], port: dict[str, Any], what: str) -> Ints:
+    """``values`` as int64, once it is sure that they are whole samples of a port's integers.
+
+    Parameters
+    ----------
+    values : int array ``[sample, element]``
+    port : dict
+        The contract's ``input`` or ``output``.
+    what : str
+        What they are, plural, for the complaint.
+
+    Raises
+    ------
+    TypeError
+        If they are no integers.
+    ValueError
+        If they are of another shape, or one lies outside the port's format.
+    """
+    array = np.asarray(values)
+    if array.ndim != 2 or array.shape[1] != port["elements"] or not len(array):
+        raise ValueError(
+            f"{what} must have the shape (samples, {port['elements']}), not {array.shape}"
+        )
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{what} must be integers, not {array.dtype}")
+    low = -(1 << (port["bits"] - 1)) if port["signed"] else 0
+    high = low + (1 << port["bits"]) - 1
+    least, most = int(array.min()), int(array.max())
+    if least < low or most > high:
+        bad = least if least < low else most
+        raise ValueError(f"{what} must lie in {low}..{high}, as the contract says, not {bad}")
+    return array.astype(np.int64)
+
+
 def to_bytes(
     values: Ints, lanes: int, lane_bits: int, rng: np.random.Generator | None = None, bits: int = 0
 ) -> NDArray[np.uint8]:

@@ -68,7 +68,8 @@ def test_refuses(digits_model, data, tmp_path, capsys):
     np.savez(tmp_path / "small.npz", x_test=np.zeros((3, 7)))
     small = tmp_path / "small.npz"
     assert refusal(capsys, digits_model, "--data", small, "-o", tmp_path / "p.npz") == (
-        f"{small}, array 'x_test': Samples must have 64 elements, as the model's input, not 7"
+        f"{small}, array 'x_test': Samples must have the shape 8x8x1 (rows, columns, channels), as "
+        "the model's input, not 7; give samples as the model was trained on"
     )
     assert refusal(capsys, digits_model, "--data", data, "--seed", "-2") == (
         "--seed: Seed must be a non-negative integer, not -2"
@@ -88,6 +89,6 @@ def test_labels_of_other_data(digits_model, tmp_path, capsys):
     np.savez(path, x_test=load_data("digits").x_test[:3], y_test=[0, 1, 12])
     assert main(["infer", str(digits_model), "--data", str(path)]) == 2
     assert capsys.readouterr().err == (
-        f"lutgen: error: {path}, array 'y_test': holds class 12, but {digits_model} tells "
-        "10 classes apart; take the data that it was trained for\n"
+        f"lutgen: error: {path}, array 'y_test': Labels must be classes 0..9, which the "
+        "model tells apart, not 12; take the data that it was trained for\n"
     )

@@ -395,7 +395,8 @@ def test_data_of_another_shape(capsys, model, tmp_path):
     data = tmp_path / "d.npz"
     np.savez(data, x_test=np.zeros((4, 5)))
     assert error(capsys, "sim", model, "--data", data) == (
-        f"{data}, array 'x_test': Samples must have 6 elements, as the model's input, not 5"
+        f"{data}, array 'x_test': Samples must have the shape 6, as the model's input, not 5; "
+        "give samples as the model was trained on"
     )
 
 

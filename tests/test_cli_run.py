@@ -182,7 +182,8 @@ def test_data_of_another_size(capsys, files):
     np.savez(files / "d.npz", x_test=np.zeros((3, 7)))
     args = [files / "m.lut", "--simulate", "--data", files / "d.npz"]
     assert error(capsys, *args) == (
-        f"{files}/d.npz, array 'x_test': Samples must have 16 elements, as the model's input, not 7"
+        f"{files}/d.npz, array 'x_test': Samples must have the shape 16, as the model's input, "
+        "not 7; give samples as the model was trained on"
     )
 
 

@@ -44,9 +44,8 @@ def wide(model):
 def check(model, rng, samples=5):
     engine = engine_for(model, rng)
     job = compile_model(model, engine, host={*other_metrics(model), *wide(model)})
-    size = int(np.prod(model.shape))
     fmt = model.input.format
-    q = rng.integers(fmt.low, fmt.high + 1, (samples, size))
+    q = rng.integers(fmt.low, fmt.high + 1, (samples, *model.shape))
     x = q * model.input.scale
     batch = int(rng.integers(1, samples + 1))
     found = run(play(job, ModelTransport(engine), x, batch=batch))

@@ -280,7 +280,8 @@ def test_pack(bits, signed):
     rng = np.random.default_rng(bits)
     low = -(1 << bits - 1) if signed else 0
     x = rng.integers(low, low + (1 << bits), (4, 7))
-    port = {"elements": 7, "lanes": 3, "beats": 3, "lane_bits": bits, "signed": signed}
+    port = {"elements": 7, "bits": bits, "lanes": 3, "beats": 3, "lane_bits": bits}
+    port["signed"] = signed
     packed = pack(x, port)
     assert packed.shape == (4, 9 * bits // 8)
     want = b"".join(int(v).to_bytes(bits // 8, "little", signed=signed) for v in x[2])

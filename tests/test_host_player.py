@@ -76,7 +76,9 @@ def test_in_an_event_loop():
 
 
 def test_samples_of_another_size():
-    with pytest.raises(ValueError, match=r"^Samples must have 8 elements, as the model's input"):
+    with pytest.raises(
+        ValueError, match=r"^Samples must have the shape 8, as the model's input, not 7; give"
+    ):
         run(play(JOB, ModelTransport(ENGINE), X[:, :7]))
 
 

@@ -242,6 +242,10 @@ MANIFESTS = {
         lambda m: m["nodes"][-1]["grid"].update(bits=9),
         "node 'fc1', field 'grid', field 'bits': must be an integer between 2 and 8, not 9",
     ),
+    "grid kind": (
+        lambda m: m["nodes"][-1]["grid"].update(kind=""),
+        "node 'fc1', field 'grid', field 'kind': must be a name, not an empty string",
+    ),
     "node field": (
         lambda m: m["nodes"][-1].update(colour="red"),
         "node 'fc1', field 'colour': is unknown to this version",

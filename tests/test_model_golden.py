@@ -218,7 +218,7 @@ def test_predict_quantises_and_batches():
     assert np.array_equal(prediction.outputs, model.run(q)["fc"])
     assert np.array_equal(prediction.classes, model.run(q)["top"].ravel())
     assert model.predict(x[:0]).outputs.shape == (0, 4)
-    with pytest.raises(ValueError, match=r"^Samples must have 6 elements, as the model's input, "):
+    with pytest.raises(ValueError, match=r"^Samples must have the shape 3x2x1 \(rows, "):
         model.predict(x[:, :2])
 
 

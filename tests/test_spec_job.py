@@ -78,9 +78,9 @@ def test_the_index_buffer_overflows():
     registers = spec.registers()
     registers["MODE"]["reuse"] = 1
     packets = {
-        "activations": spec.activation_stream(np.zeros((4, 4))),
-        "centroids": spec.centroid_stream(np.zeros((4, 16, 1))),
-        "tables": spec.table_stream(np.zeros((4, 16, 1)), [0]),
+        "activations": spec.activation_stream(np.zeros((4, 4), int)),
+        "centroids": spec.centroid_stream(np.zeros((4, 16, 1), int)),
+        "tables": spec.table_stream(np.zeros((4, 16, 1), int), [0]),
     }
     assert EngineModel(engine).run(registers, packets).errors == ("index_overflow",)
 
@@ -154,7 +154,7 @@ def test_bits_above_a_result():
         )
         packets = {
             "activations": spec.index_stream([[0]]),
-            "tables": spec.table_stream(np.zeros((1, 16, 1)), [5], np.full(512, 0x100)),
+            "tables": spec.table_stream(np.zeros((1, 16, 1), int), [5], np.full(512, 0x100)),
         }
         packet = EngineModel(engine).run(spec.registers(), packets).results
         assert packet.tolist()[:2] == [0x00, 0x01 | top]

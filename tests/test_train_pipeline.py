@@ -391,7 +391,9 @@ def test_refuses_data_of_another_shape():
     text = r"^Network must read samples of the shape 10, as x_train holds, not 6x6x2 \(rows, "
     with pytest.raises(ValueError, match=text):
         train(small(), net=image_net())
-    with pytest.raises(ValueError, match=r"put channels last: x\.transpose\(0, 2, 3, 1\)$"):
+    with pytest.raises(
+        ValueError, match=r"channels come first, and must come last: x\.transpose\(0, 2, 3, 1\)$"
+    ):
         train(small(shape=(2, 6, 6)), net=image_net())
     vectors = FloatNet((72,), [Linear("fc", ["input"], np.zeros((72, 3), np.float32))])
     data = small(shape=(6, 6, 2))

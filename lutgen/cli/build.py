@@ -10,7 +10,9 @@ from lutgen.errors import LutgenError
 from lutgen.files import check_writable, write_text
 
 if TYPE_CHECKING:
+    from lutgen.cli.samples import File
     from lutgen.gateware.build import Core
+    from lutgen.model import Model
 
 __all__ = ["add", "run"]
 
@@ -52,6 +54,9 @@ def run(args: argparse.Namespace) -> int:
     if args.model is None:
         refuse(args)
         return engine.run(args)
+    from lutgen.cli.cases import file_of
+    from lutgen.model import load
+
     check_model(args.model)
     target: Path = args.output
     if target.suffix == ".json":
@@ -61,9 +66,17 @@ def run(args: argparse.Namespace) -> int:
     check_writable(target.with_suffix(".json"), inputs=inputs)
     bench = target.with_name(f"{target.stem}_tb.v")
     check_bench(args, bench, inputs)
+    for option in engine.given(args):
+        raise LutgenError(
+            f"argument {option}: is for an engine, which is built without a model; leave it out, "
+            f"or leave out {args.model}"
+        )
     start = time.perf_counter()
-    core, chosen, notes = make(args)
-    text = bench_text(core, args, bench) if args.testbench else None
+    layers = common.layer_folds(args.layer)
+    model = load(args.model)
+    file = file_of(model, args.data)
+    core, chosen, notes = make(args, model, layers)
+    text, said = bench_text(core, model, file, args, bench) if args.testbench else (None, {})
     paths: tuple[Path, ...] = core.write(target)
     if text is not None:
         write_text(bench, text)
@@ -74,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
             {
                 "verilog": str(paths[0]),
                 "contract": str(paths[1]),
-                **({"testbench": str(bench)} if text is not None else {}),
+                **({"testbench": str(bench), **said} if text is not None else {}),
                 "seconds": round(seconds, 3),
                 **{key: core.contract[key] for key in ("name", "model", "latency", "interval")},
                 **{key: core.contract[key] for key in ("stages", "resources", "memories")},
@@ -115,15 +128,18 @@ def check_bench(args: argparse.Namespace, bench: Path, inputs: list[str]) -> Non
             raise LutgenError(f"argument {option}: goes with --testbench N")
 
 
-def bench_text(core: "Core", args: argparse.Namespace, bench: Path) -> str:
-    """The test bench of a core, with samples as `lutgen sim` takes them."""
+def bench_text(
+    core: "Core", model: "Model", file: "File | None", args: argparse.Namespace, bench: Path
+) -> tuple[str, dict[str, Any]]:
+    """The test bench of a core, with samples as `lutgen sim` takes them, and what became of those
+    of a file: JSON data.
+    """
     from lutgen.cli.cases import model_case
     from lutgen.flows.testbench import render
-    from lutgen.model import load
 
     seed = args.seed or 0
-    case = model_case(load(args.model), core, args.data, args.testbench, seed)
-    return render(
+    case = model_case(model, core, file, args.testbench, seed)
+    text = render(
         core.contract,
         case.inputs,
         case.expected,
@@ -132,23 +148,18 @@ def bench_text(core: "Core", args: argparse.Namespace, bench: Path) -> str:
         core_file=args.output.name,
         bench_file=bench.name,
     )
+    return text, case.said
 
 
-def make(args: argparse.Namespace) -> "tuple[Core, dict[str, Any] | None, list[str]]":
+def make(
+    args: argparse.Namespace, model: "Model", layers: dict[str, dict[str, int]]
+) -> "tuple[Core, dict[str, Any] | None, list[str]]":
     """The core that the options describe, how its folds were chosen, if they were, and what became
     of folds that were asked for and could not be had.
     """
     from lutgen.gateware.build import build
-    from lutgen.model import load
 
-    for option in engine.given(args):
-        raise LutgenError(
-            f"argument {option}: is for an engine, which is built without a model; leave it out, "
-            f"or leave out {args.model}"
-        )
     folds = common.fold_kwargs(args)
-    layers = common.layer_folds(args.layer)
-    model = load(args.model)
     target = solving.target_name(args)
     with common.as_errors():
         solution = solving.solution_of(args, model, folds, layers)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutgen.cli import common
+from lutgen.cli.samples import NOTHING, File, read, taken
 from lutgen.errors import LutgenError
 from lutgen.numeric import Format
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from lutgen.model import Model
     from lutgen.spec.network import NetworkSpec
 
-__all__ = ["Case", "check_built", "loadable_case", "model_case"]
+__all__ = ["Case", "check_built", "file_of", "loadable_case", "model_case"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Case:
     expected: NDArray[np.int64]
     load_words: NDArray[np.uint32] | None
     source: str
+    said: dict[str, Any]  # what became of the samples of a file; JSON data
     golden: dict[str, NDArray[np.int64]] | None = None  # what every node gives
 
 
@@ -42,28 +44,34 @@ def check_built(contract: dict[str, Any], spec: "NetworkSpec", path: Path) -> No
 
 
 def model_case(
-    model: "Model", core: "Core", data: str | None, samples: int | None, seed: int
+    model: "Model", core: "Core", file: File | None, samples: int | None, seed: int
 ) -> Case:
-    """Samples of a data set, or random ones, and what the model says of them."""
+    """The first samples of a file, or random ones, and what the model says of them."""
     fmt = model.input.format
-    if data is None:
+    said = NOTHING
+    if file is None:
         source = f"{samples or 50} random samples"
         shape = (samples or 50, *model.shape)
         q = np.random.default_rng(seed).integers(fmt.low, fmt.high + 1, shape)
     else:
-        from lutgen.train.data import load_samples
-
-        x = load_samples(data).x[: samples or 50]
-        source = f"{len(x)} samples of {data}"
-        try:
-            q = model.quantise(x)
-        except ValueError as error:
-            raise LutgenError(f"{data}, array 'x_test': {error}") from error
+        q, said = taken(file, model.input, model.provenance, samples or 50)
+        source = f"{len(q)} samples of {file.path}"
     golden = model.run(q)
     expected = golden[model.nodes[-1].name]
     words = core.load_image(model) if core.contract["load"] else None
     inputs = q.reshape(len(q), -1)
-    return Case(core.verilog, core.contract, inputs, expected, words, source, golden)
+    return Case(core.verilog, core.contract, inputs, expected, words, source, said, golden)
+
+
+@overload
+def file_of(model: "Model", data: str) -> File: ...
+@overload
+def file_of(model: "Model", data: str | None) -> File | None: ...
+def file_of(model: "Model", data: str | None) -> File | None:
+    """The samples that ``--data`` names, once it is sure that they are some of the model's: to be
+    asked for before long work.
+    """
+    return None if data is None else read(data, model.shape, model.classes)
 
 
 def loadable_case(
@@ -109,6 +117,7 @@ def loadable_case(
         spec.compute(inputs, codebooks, table, bias),
         words,
         f"{samples} random samples, random tables",
+        NOTHING,
     )
 
 

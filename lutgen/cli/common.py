@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "add_folds",
     "add_json",
+    "add_model",
     "add_simulation",
     "as_errors",
     "assignments",
@@ -27,6 +28,7 @@ __all__ = [
     "fold_kwargs",
     "format_of",
     "integer",
+    "model_of",
     "print_json",
     "print_table",
     "read_contract",
@@ -72,6 +74,19 @@ def fraction(text: str) -> float:
     if not 0 <= value <= 0.95:
         raise argparse.ArgumentTypeError(f"must be a number between 0 and 0.95, not {text!r}")
     return value
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The option ``--model``, beside an argument ``model``."""
+    parser.add_argument("--model", dest="model_option", metavar="MODEL.lut", help="the same")
+
+
+def model_of(args: argparse.Namespace) -> str | None:
+    """The model that was named, as an argument or by ``--model``."""
+    if args.model is not None and args.model_option is not None:
+        raise LutgenError("argument --model: the model is named twice")
+    named: str | None = args.model or args.model_option
+    return named
 
 
 def add_json(parser: argparse._ActionsContainer) -> None:

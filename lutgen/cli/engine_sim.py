@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lutgen.cli import common
+from lutgen.cli.samples import NOTHING, clamping, read
 from lutgen.errors import LutgenError
 from lutgen.reading import read_json
 
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     path: Path = args.core
     spec = engine_of(path)
     text = common.verilog_beside(path)
+    said = NOTHING
     name = read_json(path)["name"]
     if args.model is None:
         if args.data is not None:
@@ -44,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
         jobs = [random_job(rng, spec, most=2) for _ in range(count)]
         entries: list[Any] = [job.product(name=f"product {k}") for k, job in enumerate(jobs)]
     else:
-        entries = [whole(args, spec)]
+        entry, said = whole(args, spec)
+        entries = [entry]
     try:
         report = simulate_engine(
             spec,
@@ -70,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
             {
                 "name": name,
                 "passed": report.passed,
+                **said,
                 "build_seconds": round(report.build_seconds, 3),
                 "run_seconds": round(report.run_seconds, 3),
                 "outcomes": outcomes,
@@ -81,14 +85,15 @@ def run(args: argparse.Namespace) -> int:
     return 0 if report.passed else 1
 
 
-def whole(args: argparse.Namespace, spec: "EngineSpec") -> "Whole":
-    """A compiled job, its samples, and what the reference model of the engine makes of them."""
+def whole(args: argparse.Namespace, spec: "EngineSpec") -> "tuple[Whole, dict[str, Any]]":
+    """A compiled job, its samples, and what the reference model of the engine makes of them; and
+    what became of those samples, as JSON data.
+    """
     from lutgen.flows.engine import Whole
     from lutgen.host import jobfile
     from lutgen.host.model_transport import ModelTransport
     from lutgen.host.player import play
     from lutgen.host.transport import run as drive
-    from lutgen.train.data import load_samples
 
     if not (Path(args.model) / "job.json").is_file():
         raise LutgenError(
@@ -102,12 +107,11 @@ def whole(args: argparse.Namespace, spec: "EngineSpec") -> "Whole":
         )
     if args.data is None:
         raise LutgenError("argument --data: is needed with a JOB folder")
-    x = load_samples(args.data).x[: args.samples or 4]
-    try:
-        expected = drive(play(job, ModelTransport(spec), x)).outputs
-    except ValueError as error:
-        raise LutgenError(f"{args.data}, array 'x_test': {error}") from error
-    return Whole(job.name, Path(args.model), x, expected)
+    file = read(args.data, job.shape, job.wires()[job.output].size)
+    x = file.x[: args.samples or 4]
+    found = drive(play(job, ModelTransport(spec), x))
+    said = clamping(file, found.clamped, x.size, job.input, {})
+    return Whole(job.name, Path(args.model), x, found.outputs), said
 
 
 def show(outcomes: "tuple[Outcome, ...]", products: int | None) -> None:

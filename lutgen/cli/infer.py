@@ -7,10 +7,10 @@ import time
 import numpy as np
 
 from lutgen import model as models
+from lutgen.cli.samples import clamping, read
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable, write_with
 from lutgen.model import Model
-from lutgen.train import load_samples
 
 __all__ = ["add", "run"]
 
@@ -47,19 +47,15 @@ def run(args: argparse.Namespace) -> int:
     if args.output is not None:
         check_writable(args.output, inputs=[args.model, args.data])
     model = models.load(args.model)
-    samples = load_samples(args.data, seed=split_seed(model) if args.seed is None else args.seed)
-    if samples.y is not None and samples.y.max() >= model.classes:
-        raise LutgenError(
-            f"{args.data}, array 'y_test': holds class {int(samples.y.max())}, but {args.model} "
-            f"tells {model.classes} classes apart; take the data that it was trained for"
-        )
+    seed = split_seed(model) if args.seed is None else args.seed
+    samples = read(args.data, model.shape, model.classes, seed=seed)
     start = time.monotonic()
-    try:
-        found = model.predict(samples.x)
-    except ValueError as error:  # samples of another size than the model's input
-        raise LutgenError(f"{args.data}, array 'x_test': {error}") from error
+    found = model.predict(samples.x)
     seconds = time.monotonic() - start
-    accuracy = None if samples.y is None else float(np.mean(found.classes == samples.y))
+    said = clamping(samples, found.clamped, samples.x.size, model.input, model.provenance)
+    accuracy = None
+    if samples.labels is not None:
+        accuracy = float(np.mean(found.classes == samples.labels))
     if args.output is not None:
         write_with(
             args.output,
@@ -74,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
                     "output": args.output,
                     "samples": len(found.classes),
                     "accuracy": accuracy,
+                    **said,
                     "seconds": round(seconds, 3),
                 }
             )

@@ -15,6 +15,7 @@ from lutgen.cli import common
 from lutgen.errors import LutgenError
 
 if TYPE_CHECKING:
+    from lutgen.cli.samples import File
     from lutgen.gateware.build import Core
     from lutgen.gateware.link import BoardCore
     from lutgen.host.link import Board
@@ -40,7 +41,7 @@ def add(subparsers: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("model", nargs="?", metavar="MODEL.lut", help="what to compare with")
-    parser.add_argument("--model", dest="model_option", metavar="MODEL.lut", help="the same")
+    common.add_model(parser)
     place = parser.add_mutually_exclusive_group(required=True)
     place.add_argument("--port", metavar="TTY", help="the board's serial port")
     place.add_argument("--simulate", action="store_true", help="simulate a board")
@@ -76,20 +77,21 @@ class Case:
     labels : int64 array ``[sample]`` or None
     expected : int64 array ``[sample, output]`` or None
     image : uint32 array or None
+    said : dict
+        What became of the samples; JSON data.
     """
 
     inputs: NDArray[np.int64]
     labels: NDArray[np.int64] | None
     expected: NDArray[np.int64] | None
     image: NDArray[np.uint32] | None
+    said: dict[str, Any]
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs and prints."""
-    if args.model is not None and args.model_option is not None:
-        raise LutgenError("argument --model: the model is named twice")
-    model, core = prepare(args, args.model or args.model_option)
-    case = make_case(args, model, core)
+    model, core, file = prepare(args, common.model_of(args))
+    case = make_case(args, model, core, file)
     with ExitStack() as stack:
         board = open_board(args, core, stack)
         if case.image is not None:
@@ -105,10 +107,12 @@ def run(args: argparse.Namespace) -> int:
     return 1 if report["mismatches"] else 0
 
 
-def prepare(args: argparse.Namespace, path: str | None) -> "tuple[Model | None, Core]":
-    """The model, if there is one, and the core that the board holds; without Verilog where that is
-    not needed.
+def prepare(args: argparse.Namespace, path: str | None) -> "tuple[Model | None, Core, File]":
+    """The model, if there is one, the core that the board holds, without Verilog where that is not
+    needed, and the samples.
     """
+    from lutgen.cli.cases import file_of
+    from lutgen.cli.samples import read
     from lutgen.model import load
 
     if path is not None and path.endswith(".json"):
@@ -117,7 +121,12 @@ def prepare(args: argparse.Namespace, path: str | None) -> "tuple[Model | None, 
     if args.contract is not None:
         contract = common.read_contract(args.contract)
         verilog = common.verilog_beside(args.contract) if args.simulate else ""
-        return model, core_of(args, model, path, verilog, contract)
+        core = core_of(args, model, path, verilog, contract)
+        if model is not None:
+            return model, core, file_of(model, args.data)
+        port, sink = contract["input"], contract["output"]
+        classes = 1 << sink["bits"] if sink["kind"] == "classes" else sink["elements"]
+        return None, core, read(args.data, tuple(port["shape"]), classes)
     if not args.simulate:
         raise LutgenError(
             "argument --contract: is needed with --port: it says which core the board must hold"
@@ -126,8 +135,9 @@ def prepare(args: argparse.Namespace, path: str | None) -> "tuple[Model | None, 
         raise LutgenError("a MODEL.lut is needed, or --contract OUT.json of a built core")
     from lutgen.gateware.build import build
 
+    file = file_of(model, args.data)
     with common.as_errors():
-        return model, build(model)
+        return model, build(model), file
 
 
 def core_of(
@@ -187,32 +197,23 @@ def refilled(
     return Core(core.spec, verilog, contract)
 
 
-def make_case(args: argparse.Namespace, model: "Model | None", core: "Core") -> Case:
+def make_case(args: argparse.Namespace, model: "Model | None", core: "Core", file: "File") -> Case:
     """Samples, and what the model makes of them."""
-    from lutgen.train.data import load_samples
+    from lutgen.cli.samples import taken
+    from lutgen.model import Activation
 
-    samples = load_samples(args.data)
-    x = samples.x[: args.samples]
-    labels = None if samples.y is None else samples.y[: args.samples]
-    try:
-        q = quantised(x, core.contract) if model is None else model.quantise(x)
-    except ValueError as error:
-        raise LutgenError(f"{args.data}, array 'x_test': {error}") from error
+    port = core.contract["input"]
+    activation = Activation(port["bits"], port["signed"], port.get("scale", 1.0))
+    provenance: dict[str, Any] = {}
+    if model is not None:
+        activation, provenance = model.input, model.provenance
+    q, said = taken(file, activation, provenance, args.samples)
+    labels = None if file.labels is None else file.labels[: args.samples]
     inputs = q.reshape(len(q), -1)
     if model is None:
-        return Case(inputs, labels, None, None)
+        return Case(inputs, labels, None, None, said)
     image = core.load_image(model) if core.contract["load"] else None
-    return Case(inputs, labels, model.run(q)[model.nodes[-1].name], image)
-
-
-def quantised(x: NDArray[Any], contract: dict[str, Any]) -> NDArray[np.int64]:
-    """Samples as integers of a core's input."""
-    from lutgen.model import Activation
-    from lutgen.model.network import quantise_samples
-
-    port = contract["input"]
-    activation = Activation(port["bits"], port["signed"], port.get("scale", 1.0))
-    return quantise_samples(x, tuple(port["shape"]), activation)
+    return Case(inputs, labels, model.run(q)[model.nodes[-1].name], image, said)
 
 
 def open_board(args: argparse.Namespace, core: "Core", stack: ExitStack) -> "Board":
@@ -318,6 +319,7 @@ def results(
         "fingerprint": board.info.fingerprint,
         "samples": len(outputs),
         "accuracy": None if case.labels is None else float(np.mean(classes == case.labels)),
+        **case.said,
         "mismatches": None if wrong is None else len(wrong),
         "first_mismatch": int(wrong[0]) if wrong is not None and len(wrong) else None,
         "seconds": round(seconds, 4),

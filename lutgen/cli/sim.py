@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lutgen.cli import common, engine_sim
-from lutgen.cli.cases import Case, check_built, loadable_case, model_case
+from lutgen.cli.cases import Case, check_built, file_of, loadable_case, model_case
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable
 
@@ -36,6 +36,7 @@ def add(subparsers: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("model", nargs="?", metavar="MODEL.lut | JOB")
+    common.add_model(parser)
     parser.add_argument(
         "--data", metavar="D.npz", help="samples: x_test of a file, or digits (default: random)"
     )
@@ -85,6 +86,7 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Simulates and prints."""
+    args.model = common.model_of(args)
     if engine_sim.is_engine(args.core):
         return engine_sim.run(args)
     waves = wave_file(args)
@@ -93,7 +95,12 @@ def run(args: argparse.Namespace) -> int:
     report = simulate(case, args, waves)
     if args.json:
         common.print_json(
-            {"name": case.contract["name"], "samples": len(case.inputs), **report.data()}
+            {
+                "name": case.contract["name"],
+                "samples": len(case.inputs),
+                **case.said,
+                **report.data(),
+            }
         )
     else:
         show(case, report, args)
@@ -123,6 +130,7 @@ def prepare(args: argparse.Namespace) -> Case:
     if str(args.model).endswith(".json"):
         raise LutgenError(f"{args.model}: is no model; for a built core say --core {args.model}")
     model = load(args.model)
+    file = file_of(model, args.data)
     if args.core is None:
         from lutgen.gateware.build import build
 
@@ -140,7 +148,7 @@ def prepare(args: argparse.Namespace) -> Case:
                 f"{args.core}, field 'taps': is missing: the core shows no inner streams; leave "
                 "--core out, and lutgen builds one that does"
             )
-    return model_case(model, core, args.data, args.samples, args.seed)
+    return model_case(model, core, file, args.samples, args.seed)
 
 
 def wave_file(args: argparse.Namespace) -> Path | None:

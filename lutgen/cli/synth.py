@@ -15,6 +15,7 @@ from lutgen.reading import read_json
 
 if TYPE_CHECKING:
     from lutgen.cli.cases import Case
+    from lutgen.cli.samples import File
     from lutgen.cost.area import Area
     from lutgen.flows.fpga.boards import Board
     from lutgen.flows.fpga.netlist import Checked
@@ -84,12 +85,14 @@ def run(args: argparse.Namespace) -> int:
     )
     check_place(folder)
     check_tools(args, part, board)
+    from lutgen.cli.cases import file_of
     from lutgen.flows.fpga.synth import check_fit, synthesise
     from lutgen.model import load
 
     model = load(args.model)
+    file = file_of(model, args.data)
     core, estimate = make(args, model, board)
-    case = netlist_case(args, model, core, part)
+    case = netlist_case(args, model, file, core, part)
 
     mapped = synthesise(core, part, estimate, common.say)
     check_fit(mapped.mapped, part, "the core")
@@ -111,6 +114,8 @@ def run(args: argparse.Namespace) -> int:
         placed = place_pins(mapped, clock=args.clock, seeds=seeds, say=common.say)
     netlist = None if case is None else check_netlist(case, mapped)
     report = data(args, mapped, placed, onboard, netlist, time.monotonic() - start)
+    if case is not None:
+        report["netlist"] |= case.said
     write(folder, core, report, onboard, args.model)
     keep(report)
     if args.json:
@@ -217,7 +222,7 @@ def make(args: argparse.Namespace, model: "Model", board: "Board | None") -> "tu
 
 
 def netlist_case(
-    args: argparse.Namespace, model: "Model", core: "Core", part: "Part"
+    args: argparse.Namespace, model: "Model", file: "File | None", core: "Core", part: "Part"
 ) -> "Case | None":
     """What the netlist is simulated with; None where it is not."""
     from lutgen.flows.fpga import netlist
@@ -232,7 +237,7 @@ def netlist_case(
         return None
     from lutgen.cli.cases import model_case
 
-    return model_case(model, core, args.data, args.netlist_samples, 0)
+    return model_case(model, core, file, args.netlist_samples, 0)
 
 
 def check_netlist(case: "Case", mapped: "Synthesised") -> "Checked":

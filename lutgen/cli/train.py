@@ -200,6 +200,8 @@ def complaint(error: Exception, onnx: str | None, samples: str) -> LutgenError:
             # What Python calls learning_rate is learning-rate here.
             said = re.sub(r"\b([a-z]+)_(bits|rate|epochs)\b", r"\1-\2", str(error))
             return LutgenError(f"{option}: {said}")
+    if re.match("Samples must", str(error)):
+        return LutgenError(f"{samples}, array 'x_train': {error}")
     if onnx is not None and re.match("Network must (read|have an output)", str(error)):
         return LutgenError(f"{onnx} and {samples}: {error}")
     if onnx is not None and re.match("Layer '|Network ", str(error)):

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from lutgen.errors import LutgenError
 from lutgen.flows.board import scoreboard
 from lutgen.flows.report import LayerReport
+from lutgen.numeric import Format, check_ints
 
 __all__ = ["Layers"]
 
@@ -48,6 +49,8 @@ class Layers:
                     f"Golden results of {tap['name']!r} must have the shape (samples, "
                     f"{tap['elements']}), not {values.shape}"
                 )
+            fmt = Format(tap["bits"], tap["signed"])
+            values = check_ints(values, f"Golden results of {tap['name']!r}", fmt)
             self._golden[tap["name"]] = values.astype(np.int64)
         self._folder = folder
         self._started = [0] * len(self._taps)

@@ -17,8 +17,10 @@ from lutgen import resources
 from lutgen.errors import LutgenError
 from lutgen.files import reason, write_with
 from lutgen.flows import compiled, contents, harness, simbuild
+from lutgen.flows.board import scoreboard
 from lutgen.flows.layers import Layers
 from lutgen.flows.report import CoreReport, SimReport
+from lutgen.numeric import Format, check_ints
 
 __all__ = ["DRIVERS", "Job", "side_by_side", "simulate", "simulate_batch"]
 
@@ -357,18 +359,17 @@ def _play(
 
 
 def _vectors(job: Job) -> dict[str, Any]:
-    inputs, expected = np.asarray(job.inputs), np.asarray(job.expected)
-    for array, what, key in ((inputs, "Inputs", "input"), (expected, "Expected outputs", "output")):
-        elements = job.contract[key]["elements"]
-        if array.ndim != 2 or array.shape[1] != elements or not len(array):
-            raise ValueError(f"{what} must have the shape (samples, {elements}), not {array.shape}")
+    check = scoreboard().check
+    inputs = check(job.inputs, job.contract["input"], "Inputs")
+    expected = check(job.expected, job.contract["output"], "Expected outputs")
     if len(inputs) != len(expected):
         raise ValueError(
             f"There must be as many inputs as outputs, not {len(inputs)}, {len(expected)}"
         )
-    vectors = {"inputs": inputs.astype(np.int64), "expected": expected.astype(np.int64)}
+    vectors = {"inputs": inputs, "expected": expected}
     if job.load_words is not None:
-        vectors["load"] = np.asarray(job.load_words, dtype=np.uint32)
+        words = check_ints(job.load_words, "Words of a load image", Format(32, False))
+        vectors["load"] = words.astype(np.uint32)
     return vectors
 
 

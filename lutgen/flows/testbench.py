@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lutgen import resources
 from lutgen.flows.board import scoreboard
+from lutgen.numeric import Format, check_ints
 
 __all__ = ["render"]
 
@@ -42,15 +43,15 @@ def render(
     Raises
     ------
     ValueError
-        If an array has a wrong shape, or a loadable core comes without its image.
+        If an array has a wrong shape or values that a port does not hold, or a loadable core comes
+        without its image.
+    TypeError
+        If an array holds no integers.
     """
     source, sink = contract["input"], contract["output"]
-    values, answers = np.asarray(inputs, dtype=np.int64), np.asarray(expected, dtype=np.int64)
-    for array, what, port in ((values, "Inputs", source), (answers, "Expected outputs", sink)):
-        if array.ndim != 2 or array.shape[1] != port["elements"] or not len(array):
-            raise ValueError(
-                f"{what} must have the shape (samples, {port['elements']}), not {array.shape}"
-            )
+    board = scoreboard()
+    values = board.check(inputs, source, "Inputs")
+    answers = board.check(expected, sink, "Expected outputs")
     if len(values) != len(answers):
         raise ValueError(
             f"There must be as many inputs as outputs, not {len(values)}, {len(answers)}"
@@ -58,11 +59,11 @@ def render(
     if (contract["load"] is None) != (load_words is None):
         raise ValueError("A load image goes with a loadable core, and only with one")
     rng = np.random.default_rng(seed)
-    to_bytes = scoreboard().to_bytes
-    beats = to_bytes(values, source["lanes"], source["lane_bits"], rng, source["bits"])
-    results = to_bytes(answers, sink["lanes"], sink["lane_bits"])
+    beats = board.to_bytes(values, source["lanes"], source["lane_bits"], rng, source["bits"])
+    results = board.to_bytes(answers, sink["lanes"], sink["lane_bits"])
     blocks = _blocks("inputs", beats) + _blocks("expected", results)
-    image = np.zeros(0, dtype="<u4") if load_words is None else np.asarray(load_words, dtype="<u4")
+    words = np.zeros(0, dtype="<u4") if load_words is None else load_words
+    image = check_ints(words, "Words of a load image", Format(32, False)).astype("<u4")
     blocks += _blocks("image", image.view(np.uint8).reshape(-1, 1, 4))
     cycles = contract["latency"] + contract["interval"]
     still = (contract["load"] or {}).get("read_back", 0)  # of a core that reads its tables back

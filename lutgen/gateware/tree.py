@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import numpy as np
 from amaranth.hdl import Module, Mux, Signal
 
-from lutgen.numeric import clog2
+from lutgen.numeric import Format, check_ints, clog2
 
 __all__ = ["around", "delay", "pack_rows", "position_bits", "registered_tree"]
 
@@ -76,8 +76,16 @@ def pack_rows(values, bits: int) -> list[int]:
     """Rows of integers ``[row, ...]`` as one Python integer a row, ``bits`` each, the first lowest.
 
     Negative values go in as two's complement.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is no integer, or has no code of so many bits, signed or unsigned.
     """
-    flat = np.asarray(values, dtype=np.int64).reshape(len(values), -1)
+    data = check_ints(values, "Contents of a memory")
+    negative = bool(data.size) and bool(data.min() < 0)
+    check_ints(data, "Contents of a memory", Format(bits, negative))
+    flat = data.astype(np.int64).reshape(len(data), -1)
     rows = []
     for start in range(0, len(flat), 4096):  # bounds the memory that the bits take
         block = flat[start : start + 4096, :, None]

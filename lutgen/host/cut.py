@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lutgen.errors import LutgenError
 from lutgen.model.base import Fields, Shape
-from lutgen.numeric import Format, Int64Array
+from lutgen.numeric import Format, Int64Array, check_ints
 from lutgen.spec.conv import ORDERS
 from lutgen.spec.encoder import DigitSpec
 from lutgen.spec.job import NOTHING
@@ -69,7 +69,7 @@ class Cut:
 
     def rows(self, x: NDArray[Any]) -> Int64Array:
         """Rows ``[samples * count, width]`` of samples ``[samples, elements]``."""
-        data = np.asarray(x, dtype=np.int64).reshape(len(x), *self.shape, 1)
+        data = check_ints(x, "Samples").astype(np.int64).reshape(len(x), *self.shape, 1)
         if self.digits is not None:
             data = self.digits.compute(data).reshape(len(x), *self.shape, -1)
         if self.window is not None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutgen.errors import LutgenError
+from lutgen.numeric import Format, check_ints
 from lutgen.spec.link_frames import OFFSET_MASK
 
 __all__ = ["Job", "Watch", "pack", "unpack"]
@@ -29,10 +30,20 @@ def pack(samples: NDArray[np.int64], port: Mapping[str, Any]) -> Bytes:
     -------
     uint8 array ``[sample, byte]``
         Whole beats, filled up with zeros.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no integers of the port's format, or not as many as a sample has.
     """
+    data = check_ints(samples, "Samples", Format(port["bits"], port["signed"]))
+    if data.ndim != 2 or data.shape[1] != port["elements"]:
+        raise ValueError(
+            f"Samples must have the shape (samples, {port['elements']}), not {data.shape}"
+        )
     size = port["lane_bits"] // 8
     filled = np.zeros((len(samples), port["beats"] * port["lanes"]), dtype="<i8")
-    filled[:, : port["elements"]] = samples
+    filled[:, : port["elements"]] = data
     lanes = filled.view(np.uint8).reshape(len(samples), -1, 8)[:, :, :size]
     return np.ascontiguousarray(lanes).reshape(len(samples), -1)
 

@@ -10,7 +10,7 @@ from lutgen.errors import LutgenError
 from lutgen.host.job import EngineStep, HostStep, Job
 from lutgen.host.registers import BusError, Registers
 from lutgen.host.transport import Transport
-from lutgen.model.network import quantise_samples
+from lutgen.model.samples import take_samples
 from lutgen.numeric import Int64Array, as_int
 from lutgen.spec.engine import EngineSpec
 from lutgen.spec.engine_registers import (
@@ -73,11 +73,14 @@ class Outputs:
         The argmax of ``outputs``, ties to the lowest.
     steps : tuple of StepReport
         One for each step on the engine.
+    clamped : int
+        How many elements of the samples lay outside the input's format, and became its end.
     """
 
     outputs: Int64Array
     classes: Int64Array
     steps: tuple[StepReport, ...]
+    clamped: int
 
 
 async def play(
@@ -100,11 +103,11 @@ async def play(
         If the device is not the engine that the job was compiled for, or a job ends with an error
         or not at all; the text names the step. The engine is idle then, and takes the next job.
     ValueError
-        If a sample has another number of elements than the model's input, or the batch is too
-        large for a job of the engine.
+        If they are no samples of the model's input, or the batch is too large for a job of the
+        engine.
     """
     step_size = job.batch if batch is None else as_int(batch, "Batch", low=1)
-    q = quantise_samples(x, job.shape, job.input)
+    q, clamped = take_samples(x, job.shape, job.input)
     q = q.reshape(len(q), int(np.prod(job.shape)))
     job.check_batch(min(step_size, len(q)))
     wires = job.wires()
@@ -124,7 +127,8 @@ async def play(
                     step, job.engine, registers, transport, source, report
                 )
         outputs[part] = values[job.output]
-    return Outputs(outputs, outputs.argmax(axis=1).astype(np.int64), tuple(reports.values()))
+    classes = outputs.argmax(axis=1).astype(np.int64)
+    return Outputs(outputs, classes, tuple(reports.values()), clamped)
 
 
 def _report(step: EngineStep) -> StepReport:

@@ -1,6 +1,7 @@
 """Golden inference: composes the blocks' integer references into a network (design section 3)."""
 
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from lutgen.model.base import Node, Wire
 from lutgen.model.lookup import LutConv2d, LutLinear
 from lutgen.model.nodes import Add, Argmax, AvgPool2d, Flatten, Map, MaxPool2d
-from lutgen.numeric import Int64Array
+from lutgen.model.samples import as_samples, take_samples
+from lutgen.numeric import Int64Array, check_ints
 
 if TYPE_CHECKING:
     from lutgen.model.network import Model, Prediction
@@ -93,12 +95,15 @@ def _run(model: "Model", q: Int64Array) -> dict[str, Int64Array]:
 
 
 def run(model: "Model", q: NDArray[np.integer]) -> dict[str, Int64Array]:
-    """Every node's result, flat ``[batch, elements]``, on input integers ``[batch, *shape]``."""
-    data = np.asarray(q, dtype=np.int64)
+    """See `lutgen.model.network.Model.run`."""
+    array = np.asarray(q)
+    if array.ndim != 2 or array.shape[1] != prod(model.shape):
+        array = as_samples(array, model.shape)
+    data = check_ints(array, "Input integers", model.input.format)
     wires = model.wires()
     results = {name: np.empty((len(data), wire.size), np.int64) for name, wire in wires.items()}
     for part in _chunks(model, len(data), len(data)):
-        for name, result in _run(model, data[part]).items():
+        for name, result in _run(model, data[part].astype(np.int64)).items():
             results[name][part] = result
     return results
 
@@ -107,9 +112,12 @@ def predict(model: "Model", x: ArrayLike, *, batch: int = 1024) -> "Prediction":
     """See `lutgen.model.network.Model.predict`."""
     from lutgen.model.network import Prediction
 
-    samples = np.asarray(x)
+    samples = as_samples(x, model.shape)
     name = model.outputs_node.name
     outputs = np.empty((len(samples), model.classes), dtype=np.int64)
+    clamped = 0
     for part in _chunks(model, len(samples), batch):
-        outputs[part] = _run(model, model.quantise(samples[part]))[name]
-    return Prediction(outputs, outputs.argmax(axis=1).astype(np.int64))
+        taken = take_samples(samples[part], model.shape, model.input)
+        outputs[part] = _run(model, taken.q)[name]
+        clamped += taken.clamped
+    return Prediction(outputs, outputs.argmax(axis=1).astype(np.int64), clamped)

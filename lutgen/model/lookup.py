@@ -66,6 +66,8 @@ class LutLayer(Node):
         metric = fields.choice("metric", LAYER_METRICS)
         grid_fields = fields.inner("grid")
         kind = grid_fields.text("kind")
+        if not kind:
+            raise grid_fields.fail("kind", "must be a name, not an empty string")
         bits = grid_fields.integer("bits", 2, 16 if metric == "digit" else 8)
         grid_fields.done()
         values = None if kind == "int" else take_array(arrays, name, "grid", np.int16, (1 << bits,))

@@ -11,9 +11,10 @@ from lutgen.errors import LutgenError
 from lutgen.model import golden
 from lutgen.model.base import NAME, Activation, Node, Shape, Wire
 from lutgen.model.nodes import OPS, Argmax
-from lutgen.numeric import Int64Array, quantise
+from lutgen.model.samples import take_samples
+from lutgen.numeric import Int64Array
 
-__all__ = ["Model", "Prediction", "Wire", "quantise_samples"]
+__all__ = ["Model", "Prediction", "Wire"]
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,13 @@ class Prediction:
         The last node before any ``argmax``.
     classes : int64 ``[sample]``
         The argmax of ``outputs``, ties to the lowest.
+    clamped : int
+        How many elements of the samples lay outside the input's format, and became its end.
     """
 
     outputs: Int64Array
     classes: Int64Array
+    clamped: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,18 +116,31 @@ class Model:
         return self.wires()[self.outputs_node.name].size
 
     def quantise(self, x: ArrayLike) -> Int64Array:
-        """Samples in the data set's units to input integers ``[batch, *shape]``.
+        """Samples in the data set's units to input integers ``[batch, *shape]``; what lies outside
+        the input's format is clamped.
 
         Raises
         ------
-        ValueError
-            If one sample has another number of elements than the input.
+        TypeError, ValueError
+            If they are no samples of the input; see `lutgen.model.samples.take_samples`, which also
+            counts what is clamped.
         """
-        return quantise_samples(x, self.shape, self.input)
+        return take_samples(x, self.shape, self.input).q
 
     def run(self, q: NDArray[np.integer]) -> dict[str, Int64Array]:
-        """Every node's result on input integers ``[batch, *shape]``, by node name; flat, ``[batch,
-        elements]``.
+        """Every node's result on input integers, by node name; flat, ``[batch, elements]``.
+
+        Parameters
+        ----------
+        q : int array ``[batch, *shape]`` or ``[batch, elements]``
+            Elements in the order of rows, columns, channels.
+
+        Raises
+        ------
+        TypeError
+            If they are no integers.
+        ValueError
+            If they have another shape, or the input's format does not hold one.
         """
         return golden.run(self, q)
 
@@ -133,27 +150,15 @@ class Model:
         Parameters
         ----------
         x : array ``[sample, ...]``
-            In the data set's own units; one sample has as many elements as the input.
+            In the data set's own units, of the input's shape; axes of length 1 may be left out, and
+            a grey image may be a row of pixels.
         batch : int
             The most samples computed at once, fewer where images are large; bounds the memory,
             changes nothing else.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are no samples of the input; see `lutgen.model.samples.take_samples`.
         """
         return golden.predict(self, x, batch=batch)
-
-
-def quantise_samples(x: ArrayLike, shape: Shape, activation: Activation) -> Int64Array:
-    """Samples in the data set's units to integers ``[batch, *shape]`` of an input of that format.
-
-    Raises
-    ------
-    ValueError
-        If one sample has another number of elements than the shape.
-    """
-    data = np.asarray(x)
-    size = int(np.prod(shape))
-    if data.ndim < 1 or data[:1].size != (size if len(data) else 0):
-        raise ValueError(
-            f"Samples must have {size} elements, as the model's input, "
-            f"not {'x'.join(map(str, data.shape[1:]))}"
-        )
-    return quantise(data.reshape(len(data), *shape), activation.scale, activation.format)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lutgen.numeric import Format, Grid, Int64Array, as_int, ceil_div, format_for
+from lutgen.numeric import Format, Grid, Int64Array, as_int, ceil_div, check_ints, format_for
 from lutgen.spec.encoder import narrowest
 from lutgen.spec.linear import LinearSpec, sum_lookups
 from lutgen.spec.ring import RingSpec, WalkSpec
@@ -367,8 +367,9 @@ class Conv2dSpec:
         -------
         int64 array ``[batch, rows, columns, n]``
         """
-        data = np.asarray(x).astype(narrowest(self.element.low, self.element.high))
-        offset = np.asarray(bias, dtype=np.int64)
+        data = check_ints(x, "Inputs of a convolution", self.element)
+        data = data.astype(narrowest(self.element.low, self.element.high))
+        offset = check_ints(bias, "Biases").astype(np.int64)
         rows = self._rows(np.asarray(table))
         shape = (len(data), self.window.rows, self.window.columns, self.out_channels)
         outputs = np.empty(shape, dtype=np.int64)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lutgen.numeric import Format, Int64Array, as_int, clog2, format_for
+from lutgen.numeric import Format, Int64Array, as_int, check_ints, clog2, format_for
 
 __all__ = ["METRICS", "DistanceSpec"]
 
@@ -62,7 +62,9 @@ class DistanceSpec:
 
     def compute(self, x: ArrayLike, c: ArrayLike) -> Int64Array:
         """Distances over the last axis of ``x`` and ``c`` (broadcast against each other), int64."""
-        return self.reduce(np.asarray(x, dtype=np.int64) - np.asarray(c, dtype=np.int64))
+        left = check_ints(x, "Elements", self.element).astype(np.int64, copy=False)
+        right = check_ints(c, "Entries of centroids", self.element).astype(np.int64, copy=False)
+        return self.reduce(left - right)
 
     def reduce(self, difference: Int64Array) -> Int64Array:
         """The distance from the differences along the last axis."""

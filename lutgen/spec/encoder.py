@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lutgen.numeric import Format, Int64Array, as_int, ceil_div, clog2
+from lutgen.numeric import Format, Int64Array, as_int, ceil_div, check_ints, clog2
 from lutgen.spec.distance import DistanceSpec
 
 __all__ = ["DigitSpec", "EncoderSpec", "IndexSpec", "narrowest"]
@@ -119,7 +119,7 @@ class EncoderSpec:
         -------
         int64 array ``[g * interval, parallel_centroids, parallel_dims]``
         """
-        books = np.asarray(codebooks, dtype=np.int64)
+        books = check_ints(codebooks, "Codebooks", self.element).astype(np.int64)
         missing = self.blocks * self.parallel_centroids - self.centroids
         books = np.concatenate([books, np.repeat(books[:, -1:], missing, axis=1)], axis=1)
         short = self.dim_steps * self.parallel_dims - self.subvec
@@ -146,11 +146,12 @@ class EncoderSpec:
         the nearest centroid with ties to the lowest j. The dtype is the narrowest that holds the
         greatest such integer.
         """
-        books = np.asarray(codebooks)
+        books = check_ints(codebooks, "Codebooks", self.element)
+        inputs = check_ints(x, "Inputs of an encoder", self.element)
         bits = self.index_bits
         top = ((self.whole_distance.high + 1) << bits) - 1
         dtype = narrowest(-top, top)
-        data = np.ascontiguousarray(np.asarray(x).transpose(1, 2, 0)).astype(dtype)  # [g, v, batch]
+        data = np.ascontiguousarray(inputs.transpose(1, 2, 0)).astype(dtype)  # [g, v, batch]
         books = books.astype(dtype)[..., None]  # [g, c, v, 1]
         numbers = np.arange(self.centroids, dtype=dtype)[:, None]
         groups, _, batch = data.shape
@@ -231,7 +232,7 @@ class DigitSpec:
 
     def compute(self, x: ArrayLike) -> Int64Array:
         """Digits, lowest first: int array ``[batch, k]`` to int64 ``[batch, k * D]``."""
-        data = np.asarray(x, dtype=np.int64)
+        data = check_ints(x, "Inputs of a digit layer", self.element).astype(np.int64)
         shifts = self.index_bits * np.arange(self.digits)
         digits = (data[..., None] >> shifts) & (self.centroids - 1)
         return digits.reshape(*data.shape[:-1], -1)

@@ -3,11 +3,12 @@ streams carry.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lutgen.numeric import Int64Array, as_int, ceil_div
+from lutgen.numeric import Format, Int64Array, as_int, ceil_div, check_ints
 from lutgen.spec.channel import ChannelSpec
 from lutgen.spec.engine import WORD, EngineSpec
 
@@ -188,19 +189,31 @@ class JobSpec:
 
     def activation_stream(self, x: ArrayLike) -> Bytes:
         """``a_axis`` of activations ``[rows, up to codebooks * v]``; missing ones are 0."""
-        data = np.asarray(x)
-        width = self.groups * self.engine.fan_in * self.engine.subvec
+        engine = self.engine
+        element = Format(engine.activation_bits, self.signed)
+        data = self._rows(check_ints(x, "Activations", element), self.codebooks * engine.subvec)
+        width = self.groups * engine.fan_in * engine.subvec
         padded = np.zeros((self.rows, width), dtype=np.int64)
         padded[:, : data.shape[1]] = data
-        return self._by_block(padded, self.engine.element_bytes)
+        return self._by_block(padded, engine.element_bytes)
 
     def index_stream(self, indices: ArrayLike) -> Bytes:
         """``a_axis`` of indices ``[rows, codebooks]``; `NOTHING` marks those that add nothing."""
-        data = np.asarray(indices, dtype=np.int64)
+        # One bit more holds `NOTHING`, which is negative.
+        codes = check_ints(indices, "Indices", Format(self.engine.index_bits + 1, True))
+        data = self._rows(codes, self.codebooks)
         padded = np.full((self.rows, self.groups * self.engine.fan_in), NOTHING, dtype=np.int64)
         padded[:, : data.shape[1]] = data
         mark = 1 << self.engine.index_bits
         return self._by_block(np.where(padded < 0, mark, padded), self.engine.code_bytes)
+
+    def _rows(self, data: NDArray[Any], width: int) -> NDArray[Any]:
+        """``data``, once it is sure that it is a matrix of the job's rows."""
+        if data.ndim != 2 or len(data) != self.rows or data.shape[1] > width:
+            raise ValueError(
+                f"Input rows must have the shape ({self.rows}, up to {width}), not {data.shape}"
+            )
+        return data
 
     def _by_block(self, values: Int64Array, size: int) -> Bytes:
         parts, start = [], 0
@@ -214,7 +227,9 @@ class JobSpec:
     def centroid_stream(self, codebooks: ArrayLike) -> Bytes:
         """``c_axis`` of codebooks ``[codebooks, c, v]``; missing ones are 0."""
         engine = self.engine
-        books = np.asarray(codebooks, dtype=np.int64)
+        books = check_ints(
+            codebooks, "Codebooks", Format(engine.activation_bits, self.signed)
+        ).astype(np.int64)
         padded = np.zeros((self.groups * engine.fan_in, *books.shape[1:]), dtype=np.int64)
         padded[: len(books)] = books
         steps = engine.encoder.rows(padded)
@@ -226,7 +241,7 @@ class JobSpec:
         the map: an entry for every code of the output format.
         """
         engine = self.engine
-        table = np.asarray(values, dtype=np.int64)
+        table = check_ints(values, "Table", Format(engine.table_bits, True))
         f, c, n = engine.fan_in, engine.centroids, engine.outputs
         padded = np.zeros((self.groups * f, c, self.tiles * n), dtype=np.int64)
         padded[: len(table), :, : table.shape[2]] = table
@@ -235,7 +250,7 @@ class JobSpec:
         tiles = padded.reshape(shape).transpose(3, 0, 4, 1, 2, 5)
         rows = bit_rows(tiles.reshape(-1, engine.lanes), engine.table_bits, engine.table)
         biases = np.zeros(self.tiles * n, dtype=np.int64)
-        biases[: table.shape[2]] = np.asarray(bias)
+        biases[: table.shape[2]] = check_ints(bias, "Biases", Format(8 * WORD, True))
         words = rows_of(biases.reshape(-1, engine.lanes), WORD, engine.table)
         block = np.concatenate(
             [words.reshape(self.tiles, -1), rows.reshape(self.tiles, -1)], axis=1
@@ -243,7 +258,9 @@ class JobSpec:
         body = np.tile(block, self.blocks)
         if not self.has_map:
             return body
-        entries = np.asarray(mapped, dtype=np.int64).reshape(-1, 1)
+        signed = self.low < 0 if self.signed_results is None else self.signed_results
+        codes = check_ints(mapped, "Entries of a map", Format(engine.output_bits, signed))
+        entries = codes.astype(np.int64).reshape(-1, 1)
         return np.concatenate([rows_of(entries, engine.output_bytes, engine.table), body])
 
     @property

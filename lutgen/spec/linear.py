@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lutgen.numeric import Format, Grid, Int64Array, as_int, ceil_div, clog2, format_for
+from lutgen.numeric import (
+    Format,
+    Grid,
+    Int64Array,
+    as_int,
+    ceil_div,
+    check_ints,
+    clog2,
+    format_for,
+)
 from lutgen.spec.distance import METRICS
 from lutgen.spec.encoder import DigitSpec, EncoderSpec, IndexSpec, narrowest
 from lutgen.spec.matcher import BankSpec, RequantiserSpec, TreeSpec
@@ -194,7 +203,7 @@ class LinearSpec:
 
     def indices(self, x: ArrayLike, codebooks: ArrayLike | None) -> Int64Array:
         """Indices ``[batch, g]`` of inputs ``[batch, K]``; ``codebooks`` as in `compute`."""
-        data = np.asarray(x)
+        data = check_ints(x, "Inputs of a layer")
         encoder = self.encoder
         if isinstance(encoder, DigitSpec):
             return encoder.compute(data)
@@ -208,8 +217,10 @@ class LinearSpec:
         values = self.grid.decode(table)
         reach = int(np.abs(values).max(axis=(1, 2)).sum())
         rows = values.astype(narrowest(-reach, reach))
-        columns = np.ascontiguousarray(np.asarray(indices).T)
-        return sum_lookups(zip(rows, columns, strict=True)) + np.asarray(bias, dtype=np.int64)
+        codes = Format(max(1, self.index_bits), False)
+        columns = np.ascontiguousarray(check_ints(indices, "Indices", codes).T)
+        offset = check_ints(bias, "Biases").astype(np.int64)
+        return sum_lookups(zip(rows, columns, strict=True)) + offset
 
     def compute(
         self, x: ArrayLike, codebooks: ArrayLike | None, table: ArrayLike, bias: ArrayLike
@@ -333,14 +344,15 @@ class LinearSpec:
         padded = np.zeros(
             (self.taps, self.groups * self.fan_in, c, self.tiles * self.lanes), dtype=np.int64
         )
-        padded[:, :g, :, :n] = np.asarray(table, dtype=np.int64).reshape(self.taps, g, c, n)
+        codes = check_ints(table, "Table", Format(self.grid.bits, False))
+        padded[:, :g, :, :n] = codes.reshape(self.taps, g, c, n)
         split = padded.reshape(self.taps, self.groups, self.fan_in, c, self.tiles, self.lanes)
         return split.transpose(2, 4, 0, 1, 3, 5).reshape(self.fan_in, -1, self.lanes)
 
     def bias_rows(self, bias: ArrayLike) -> Int64Array:
         """Contents of the bias memory, int64 ``[tiles, lanes]``: ``[N]`` with zeros after."""
         rows = np.zeros(self.tiles * self.lanes, dtype=np.int64)
-        rows[: self.out_features] = np.asarray(bias)
+        rows[: self.out_features] = check_ints(bias, "Biases", self.acc)
         return rows.reshape(self.tiles, self.lanes)
 
     def codebook_rows(self, codebooks: ArrayLike) -> list[Int64Array]:
@@ -350,7 +362,7 @@ class LinearSpec:
         encoder = self.encoder
         if not isinstance(encoder, EncoderSpec):
             return []
-        books = np.asarray(codebooks, dtype=np.int64)
+        books = check_ints(codebooks, "Codebooks", encoder.element)
         padded = np.zeros((self.groups * self.fan_in, *books.shape[1:]), dtype=np.int64)
         padded[: self.codebooks] = books
         return [encoder.rows(padded[f :: self.fan_in]) for f in range(self.fan_in)]

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lutgen.numeric import Format, Grid, Int64Array, as_int, clog2, format_for, requantise
+from lutgen.numeric import (
+    Format,
+    Grid,
+    Int64Array,
+    as_int,
+    check_ints,
+    clog2,
+    format_for,
+    requantise,
+)
 
 __all__ = ["BankSpec", "RequantiserSpec", "TreeSpec"]
 
@@ -63,7 +72,8 @@ class BankSpec:
         """Values ``[..., lanes]`` of the codes ``rows[address]``, for ``rows`` of ``[depth,
         lanes]``.
         """
-        return self.grid.decode(np.asarray(rows)[np.asarray(address)])
+        places = check_ints(address, "Addresses", format_for(0, self.depth - 1))
+        return self.grid.decode(np.asarray(rows)[places])
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,8 @@ class TreeSpec:
 
     def compute(self, values: ArrayLike) -> Int64Array:
         """Sums over the last axis, int64."""
-        return np.asarray(np.asarray(values, dtype=np.int64).sum(axis=-1), dtype=np.int64)
+        data = check_ints(values, "Values", self.value).astype(np.int64, copy=False)
+        return np.asarray(data.sum(axis=-1), dtype=np.int64)
 
 
 @dataclass(frozen=True)

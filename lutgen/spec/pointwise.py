@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lutgen.numeric import Format, Int64Array, as_int, format_for, requantise
+from lutgen.numeric import Format, Int64Array, as_int, check_ints, format_for, requantise
 
 __all__ = ["AddSpec", "MapSpec"]
 
@@ -63,9 +63,13 @@ class AddSpec:
 
     def compute(self, xs: Sequence[ArrayLike]) -> Int64Array:
         """Arrays of one shape, one an input, to int64 of this shape."""
-        total = np.left_shift(np.asarray(xs[0], dtype=np.int64), self.left_shifts[0])
-        for x, left in zip(xs[1:], self.left_shifts[1:], strict=True):
-            total += np.left_shift(np.asarray(x, dtype=np.int64), left)
+        data = [
+            check_ints(x, "Inputs of a sum", element).astype(np.int64, copy=False)
+            for x, element in zip(xs, self.elements, strict=True)
+        ]
+        total = np.left_shift(data[0], self.left_shifts[0])
+        for x, left in zip(data[1:], self.left_shifts[1:], strict=True):
+            total += np.left_shift(x, left)
         return requantise(total, self.shift, self.output)
 
 
@@ -113,5 +117,6 @@ class MapSpec:
         table : int array ``[depth]``
             Entry i is for the input whose two's complement bits, read as unsigned, are i.
         """
-        codes = np.asarray(x, dtype=np.int64) & (self.depth - 1)
-        return np.asarray(np.asarray(table)[codes], dtype=np.int64)
+        data = check_ints(x, "Inputs of a map", self.element).astype(np.int64, copy=False)
+        entries = check_ints(table, "Entries of a map", self.output)
+        return np.asarray(entries[data & (self.depth - 1)], dtype=np.int64)

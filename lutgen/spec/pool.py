@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lutgen.numeric import Format, Int64Array, as_int, format_for, requantise
+from lutgen.numeric import Format, Int64Array, as_int, check_ints, format_for, requantise
 from lutgen.spec.ring import RingSpec, WalkSpec
 from lutgen.spec.stream import RegrouperSpec
 from lutgen.spec.window import WindowSpec
@@ -105,7 +105,8 @@ class MaxPool2dSpec(PoolSpec):
 
     def compute(self, x: ArrayLike) -> Int64Array:
         """``[batch, height, width, channels]`` to int64 ``[batch, rows, columns, channels]``."""
-        (_, _, first), *taps = self.window.taps(np.asarray(x, dtype=np.int64))
+        data = check_ints(x, "Inputs of a pooling", self.element).astype(np.int64, copy=False)
+        (_, _, first), *taps = self.window.taps(data)
         greatest = first.copy()
         for _, _, tap in taps:
             np.maximum(greatest, tap, out=greatest)
@@ -161,7 +162,8 @@ class AvgPool2dSpec(PoolSpec):
 
     def compute(self, x: ArrayLike) -> Int64Array:
         """``[batch, height, width, channels]`` to int64 ``[batch, rows, columns, channels]``."""
-        (_, _, first), *taps = self.window.taps(np.asarray(x, dtype=np.int64))
+        data = check_ints(x, "Inputs of a pooling", self.element).astype(np.int64, copy=False)
+        (_, _, first), *taps = self.window.taps(data)
         total = first.copy()
         for _, _, tap in taps:
             total += tap

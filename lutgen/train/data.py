@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from lutgen.archive import check_room, open_archive
 from lutgen.errors import LutgenError
+from lutgen.model.samples import alike, mend, shape_text
+from lutgen.train.arrays import check_classes, check_labels, check_samples, check_sizes
 
 __all__ = ["Dataset", "Samples", "load_data", "load_samples"]
 
@@ -18,9 +20,6 @@ KEYS = ("x_train", "y_train", "x_test", "y_test")
 NUMBER = "number the classes from 0 and store them with .astype(int)"
 PACKED = 200  # bytes of samples for each byte of a file: images are mostly of one colour
 EACH = 8  # bytes that an element takes in use
-MOST_CLASSES = (
-    1 << 16
-)  # labels above are numbers of another kind; an output each would exhaust the memory
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,11 @@ class Dataset:
         Classes from 0.
     seed : int
         Of the split into training and test samples, where lutgen made it.
+
+    Raises
+    ------
+    ValueError
+        If an array is none, does not go with the others, or can't be trained on; the text names it.
     """
 
     name: str
@@ -44,6 +48,23 @@ class Dataset:
     x_test: NDArray[Any]
     y_test: NDArray[np.int64]
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for kind in ("train", "test"):
+            key = f"x_{kind}"
+            x: NDArray[Any] = getattr(self, key)
+            check_samples(key, x)
+            check_sizes(key, x)
+            labels = check_labels(f"y_{kind}", getattr(self, f"y_{kind}"), key, x)
+            object.__setattr__(self, f"y_{kind}", labels)
+        have, want = self.x_test.shape, self.x_train.shape[1:]
+        if not alike(have[1:], want):
+            raise ValueError(
+                f"array 'x_test': samples have the shape {shape_text(have[1:])}, those of x_train "
+                f"{shape_text(want)}; {mend(have, want, 'x_test') or 'make them alike'}"
+            )
+        object.__setattr__(self, "x_test", self.x_test.reshape(len(self.x_test), *want))
+        check_classes(self.y_train, self.y_test)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -66,10 +87,20 @@ class Samples:
     x : real array ``[sample, ...]``
     y : int64 array ``[sample]`` or None
         Classes, where the file has them.
+
+    Raises
+    ------
+    ValueError
+        If an array is none, or they do not go together; the text names ``x_test`` or ``y_test``.
     """
 
     x: NDArray[Any]
     y: NDArray[np.int64] | None
+
+    def __post_init__(self) -> None:
+        check_samples("x_test", self.x)
+        if self.y is not None:
+            object.__setattr__(self, "y", check_labels("y_test", self.y, "x_test", self.x))
 
 
 def load_data(name_or_path: str | os.PathLike[str], *, seed: int = 0) -> Dataset:
@@ -92,21 +123,12 @@ def load_data(name_or_path: str | os.PathLike[str], *, seed: int = 0) -> Dataset
         return _digits(seed)
     path = Path(name_or_path)
     arrays = _read(path, KEYS, ())
-    data = Dataset(
-        path.stem,
-        _samples(path, "x_train", arrays),
-        _labels(path, "y_train", "x_train", arrays),
-        _samples(path, "x_test", arrays),
-        _labels(path, "y_test", "x_test", arrays),
-    )
-    if data.x_train.shape[1:] != data.x_test.shape[1:]:
-        have, want = (_text(x.shape[1:]) for x in (data.x_test, data.x_train))
-        raise LutgenError(
-            f"{path}, array 'x_test': samples have the shape {have}, those of x_train {want}; "
-            "make them alike"
+    try:
+        return Dataset(
+            path.stem, arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"]
         )
-    _check_classes(path, data)
-    return data
+    except ValueError as error:
+        raise LutgenError(f"{path}, {error}") from None
 
 
 def load_samples(path: str | os.PathLike[str], *, seed: int = 0) -> Samples:
@@ -128,9 +150,10 @@ def load_samples(path: str | os.PathLike[str], *, seed: int = 0) -> Samples:
         return Samples(data.x_test, data.y_test)
     file = Path(path)
     arrays = _read(file, ("x_test",), ("y_test",))
-    x = _samples(file, "x_test", arrays)
-    y = _labels(file, "y_test", "x_test", arrays) if "y_test" in arrays else None
-    return Samples(x, y)
+    try:
+        return Samples(arrays["x_test"], arrays.get("y_test"))
+    except ValueError as error:
+        raise LutgenError(f"{file}, {error}") from None
 
 
 def _digits(seed: int) -> Dataset:
@@ -184,66 +207,3 @@ def _chosen(
                 )
         check_room(members.values(), archive, packed=PACKED, each=EACH, what="use fewer samples")
         return {key: member.load() for key, member in members.items()}
-
-
-def _text(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "a scalar"
-
-
-def _samples(path: Path, key: str, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    x = arrays[key]
-    where = f"{path}, array {key!r}"
-    if not 2 <= x.ndim <= 4:
-        raise LutgenError(
-            f"{where}: must have the shape n x K, n x H x W or n x H x W x C, not {_text(x.shape)}"
-        )
-    if not x.size:
-        raise LutgenError(f"{where}: is empty ({_text(x.shape)}); give at least one sample")
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        bad = int(np.argmin(np.isfinite(x.reshape(len(x), -1)).all(axis=1)))
-        raise LutgenError(
-            f"{where}: sample {bad} holds NaN or infinity; remove or replace such samples"
-        )
-    return x
-
-
-def _labels(
-    path: Path, key: str, samples: str, arrays: dict[str, NDArray[Any]]
-) -> NDArray[np.int64]:
-    y = arrays[key]
-    where = f"{path}, array {key!r}"
-    if y.ndim != 1:
-        raise LutgenError(f"{where}: must have one dimension, not the shape {_text(y.shape)}")
-    if len(y) != len(arrays[samples]):
-        raise LutgenError(
-            f"{where}: has {len(y)} labels for the {len(arrays[samples])} samples of {samples}; "
-            "give one label a sample"
-        )
-    if int(y.min()) < 0:
-        raise LutgenError(f"{where}: holds the label {int(y.min())}; number the classes from 0")
-    if int(y.max()) >= MOST_CLASSES:
-        raise LutgenError(
-            f"{where}: holds the label {int(y.max())}, more than {MOST_CLASSES - 1}; "
-            "number the classes from 0 without gaps"
-        )
-    return y.astype(np.int64)
-
-
-def _check_classes(path: Path, data: Dataset) -> None:
-    seen = np.unique(data.y_train)
-    if len(seen) == 1:
-        raise LutgenError(
-            f"{path}, array 'y_train': every label is {int(seen[0])}; give samples of two classes "
-            "at least"
-        )
-    if len(seen) != data.classes:
-        gap = int(np.flatnonzero(np.isin(np.arange(data.classes), seen, invert=True))[0])
-        raise LutgenError(
-            f"{path}, array 'y_train': no sample has the label {gap}, though labels reach "
-            f"{data.classes - 1}; number the classes from 0 without gaps"
-        )
-    if int(data.y_test.max()) >= data.classes:
-        raise LutgenError(
-            f"{path}, array 'y_test': holds the label {int(data.y_test.max())}, which y_train "
-            f"never has; its labels are 0..{data.classes - 1}"
-        )

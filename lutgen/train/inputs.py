@@ -7,12 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutgen.model import Activation
-from lutgen.numeric import format_for, quantise
+from lutgen.model.samples import alike, mend, shape_text, take_samples
+from lutgen.numeric import format_for
 from lutgen.train.augment import Augment
 from lutgen.train.data import Dataset
 from lutgen.train.floatnet import FloatNet, Weighted
 
-__all__ = ["check_augment", "check_fit", "input_activation", "quantise_samples"]
+__all__ = ["check_augment", "check_fit", "check_layout", "input_activation", "quantise_samples"]
+
+
+CHANNELS = 4  # of images; a first axis that is no longer, before two that are, holds them
 
 
 def input_activation(x: NDArray[Any], bits: int) -> Activation:
@@ -39,21 +43,32 @@ def quantise_samples(x: NDArray[Any], source: Activation) -> NDArray[Any]:
     result = np.empty(x.shape, dtype=np.int32 if source.bits > 8 or source.signed else np.uint8)
     for start in range(0, len(x), 4096):
         part = x[start : start + 4096]
-        result[start : start + 4096] = quantise(part, source.scale, source.format)
+        result[start : start + 4096] = take_samples(part, part.shape[1:], source).q
     return result
+
+
+def check_layout(data: Dataset) -> None:
+    """Complains of images whose channels come first: a network made for them would take channels
+    for rows.
+    """
+    shape = data.shape
+    if len(shape) == 3 and shape[0] <= CHANNELS < min(shape[1:]):
+        raise ValueError(
+            f"Samples must be n x H x W x C, but x_train is n x {shape_text(shape)}, which looks "
+            "like channels first; put them last with x.transpose(0, 2, 3, 1), or give "
+            f"x.reshape(len(x), -1) if images have {shape[0]} rows in fact"
+        )
 
 
 def check_fit(net: FloatNet, data: Dataset) -> None:
     """Complains of data that do not go with a network."""
     shape = data.shape
-    if net.shape != shape and (len(net.shape) != 1 or math.prod(shape) != net.shape[0]):
-        want, have = ("x".join(map(str, s)) for s in (shape, net.shape))
-        mend = "give samples as the network reads them"
-        if len(shape) == 3 and (shape[1], shape[2], shape[0]) == net.shape:
-            mend = "put channels last: x.transpose(0, 2, 3, 1)"
+    if not alike(shape, net.shape):
+        cure = mend((len(data.x_train), *shape), net.shape)
         raise ValueError(
-            f"Network must read samples of the shape {want}, as x_train holds, not {have} (rows, "
-            f"columns, channels); {mend}"
+            f"Network must read samples of the shape {shape_text(shape)}, as x_train holds, not "
+            f"{shape_text(net.shape)} (rows, columns, channels); "
+            f"{cure or 'give samples as the network reads them'}"
         )
     outputs = math.prod(net.shapes[net.layers[-1].name])
     if outputs < data.classes:

@@ -35,7 +35,13 @@ from lutgen.train.identity import (
     file_digest,
     network_digest,
 )
-from lutgen.train.inputs import check_augment, check_fit, input_activation, quantise_samples
+from lutgen.train.inputs import (
+    check_augment,
+    check_fit,
+    check_layout,
+    input_activation,
+    quantise_samples,
+)
 from lutgen.train.lutnet import LookupNet, Wire
 from lutgen.train.narrow import narrow
 from lutgen.train.options import LAYER_FIELDS, Options
@@ -131,6 +137,7 @@ class Run:
         self.held = order[: min(MOST_HELD, max(1, len(order) // 10))]
         self.rest = order[len(self.held) :]
         if self.given is None:
+            check_layout(data)
             self.net = build(options.arch, data.shape, data.classes, rng)
         else:
             self.net = self.given.copy()
