@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 from lutgen.errors import LutgenError
-from lutgen.model import Model, load, save
 
 if TYPE_CHECKING:
     from lutgen.flows.simulate import simulate
     from lutgen.gateware.build import build, build_loadable
+    from lutgen.model import Model, load, save
 
 __version__ = "0.1.0"
 
@@ -24,7 +24,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What needs Amaranth comes when it is asked for: loading and predicting do not wait for it."""
+    """What needs Amaranth or numpy comes when it is asked for: loading and predicting do not wait
+    for the former, and the command line can be interrupted before the latter.
+    """
+    if name in ("Model", "load", "save"):
+        from lutgen import model
+
+        return getattr(model, name)
     if name in ("build", "build_loadable"):
         from lutgen.gateware import build as module
 

@@ -1,6 +1,6 @@
 """``python -m lutgen``."""
 
-from lutgen.cli.main import entry
+from lutgen.cli.entry import entry
 
 if __name__ == "__main__":
     entry()

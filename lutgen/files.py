@@ -10,6 +10,7 @@ from typing import BinaryIO
 from lutgen.errors import LutgenError
 
 __all__ = [
+    "absolute",
     "check_folder",
     "check_writable",
     "reason",
@@ -23,6 +24,23 @@ __all__ = [
 def reason(error: OSError) -> str:
     """What the operating system says, without the file name that the caller adds."""
     return (error.strerror or str(error)).lower()
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """``path`` from the root on, without links.
+
+    Raises
+    ------
+    LutgenError
+        If the working folder is gone, or links lead in a circle.
+    """
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError) as error:
+        said = reason(error) if isinstance(error, OSError) else "its links lead in a circle"
+        if isinstance(error, FileNotFoundError):
+            said = "the working folder is gone; change to another, or name files from the root on"
+        raise LutgenError(f"{path}: {said}") from error
 
 
 def check_writable(

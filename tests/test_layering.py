@@ -12,8 +12,9 @@ PACKAGE = Path(lutgen.__file__).parent
 # Each part may import from itself and from the parts of the rows before its own.
 ROWS = (
     {"errors"},
+    {"scratch"},
     {"numeric", "files", "resources", "reading"},
-    {"archive"},
+    {"archive", "store"},
     {"spec"},
     {"model"},
     {"train", "gateware", "cost"},
@@ -25,7 +26,7 @@ ROWS = (
 RANK = {part: rank for rank, row in enumerate(ROWS) for part in row}
 AMARANTH = {"gateware", "formal", "flows", "host"}
 # These run as programs of their own, and speak to whoever runs them.
-SCRIPTS = {"flows/objcache.py", "flows/cocotb_job.py"}
+SCRIPTS = {"flows/objcache.py", "flows/cocotb_job.py", "gateware/yosys_job.py"}
 
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if "_shipped" not in p.parts)
 

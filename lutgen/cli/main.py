@@ -1,18 +1,17 @@
 """The ``lutgen`` command: finds the subcommand, turns what goes wrong into a line and a status."""
 
 import argparse
-import errno
-import os
-import signal
+import logging
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lutgen import LutgenError, __version__
-from lutgen.cli import build, demo, doctor, infer, info, prove, sim, synth, train
+from lutgen.cli import build, demo, doctor, faults, infer, info, prove, sim, synth, train
 from lutgen.cli import compile as compile_
 from lutgen.cli import run as run_
+from lutgen.cli.entry import entry
 
 __all__ = ["entry", "main"]
 
@@ -32,7 +31,8 @@ COMMANDS = {
 
 DESCRIPTION = "Neural networks as lookup-table accelerators: train, generate Verilog, simulate."
 EPILOG = (
-    "Exit status: 0 done, 1 a check failed, 2 bad input, 130 interrupted, 143 terminated. "
+    "Exit status: 0 done, 1 a check failed, 2 bad input, 70 a defect of lutgen, 130 interrupted, "
+    "143 terminated. LUTGEN_TRACEBACK=1 in the environment shows where an error comes from. "
     "`lutgen COMMAND --help` explains a command."
 )
 
@@ -42,6 +42,21 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise LutgenError(f"{message}; see `{self.prog} --help`")
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        # argparse takes the value of `--option=--` for the mark that ends the options.
+        if action.option_strings and arg_strings == ["--"]:
+            self.error(f"argument {'/'.join(action.option_strings)}: must be a value, not '--'")
+        return super()._get_values(action, arg_strings)
+
+
+class Say(logging.Handler):
+    """Prints what the library warns of on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints one line."""
+        text = faults.printable(record.getMessage())
+        print(f"lutgen: {record.levelname.lower()}: {text}", file=sys.stderr)
 
 
 def parser() -> Parser:
@@ -65,6 +80,9 @@ def unrecognized(command: str, rest: Sequence[str]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit status; prints errors, never raises them."""
+    log = logging.getLogger("lutgen")
+    if not any(isinstance(handler, Say) for handler in log.handlers):
+        log.addHandler(Say())
     try:
         args, rest = parser().parse_known_args(argv)
         if rest:
@@ -72,36 +90,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = COMMANDS[args.command].run(args)
         sys.stdout.flush()
         return status
-    except LutgenError as error:
-        print(f"lutgen: error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt as stop:  # its text, where there is one, says how to go on
         # Half a core is left behind: amaranth would warn of each of its parts.
         warnings.filterwarnings("ignore", r"(?s).*created but never used$")
         print("; ".join(("lutgen: interrupted", *map(str, stop.args))), file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader, such as `head`, has what it wanted. Python flushes once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:  # of standard output: files have errors of their own
-        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"lutgen: error: standard output can't be written: {error.strerror}", file=sys.stderr)
-        return 2
     except SystemExit as stop:  # --help and --version
         return stop.code if isinstance(stop.code, int) else 0
-
-
-def entry() -> NoReturn:
-    """The console script."""
-    # As Ctrl-C does, so that compilers and simulators which this process started end with it.
-    signal.signal(signal.SIGTERM, terminate)
-    sys.exit(main())
-
-
-def terminate(*_: object) -> NoReturn:
-    """Ends in good order; a second signal does not end the cleaning up."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(128 + signal.SIGTERM)
+    except Exception as error:
+        if (text := faults.line(error)) is None:
+            raise
+        faults.tell(error, text)
+        return 2

@@ -2,11 +2,9 @@
 
 import json
 import subprocess
-import tempfile
-from pathlib import Path
 from typing import Any
 
-from lutgen import resources
+from lutgen import resources, scratch
 from lutgen.errors import LutgenError
 from lutgen.flows import tools
 
@@ -34,16 +32,18 @@ def lint(verilog: str) -> list[str]:
         If Verilator is missing.
     """
     path, _ = tools.find_verilator()
-    with tempfile.TemporaryDirectory(prefix="lutgen-lint-") as folder:
-        source = Path(folder) / "core.v"
+    with scratch.folder() as folder:
+        source = folder / "core.v"
         source.write_text(verilog, encoding="utf-8")
         waivers = resources.rtl_templates() / "lint.vlt"
         done = subprocess.run(
             [path, "--lint-only", "-Wall", "-Wno-fatal", str(waivers), str(source)],
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
-            env=tools.environment(),
+            cwd=folder,
+            env=tools.environment(folder),
         )
     said = [line for line in done.stderr.splitlines() if line.startswith("%")]
     if done.returncode and not said:
@@ -102,21 +102,22 @@ def _yosys(
 ) -> tuple[list[str], list[str]]:
     """Runs a script on ``verilog``; gives the files ``results`` (none if it failed), its lines."""
     path = find_yosys()
-    with tempfile.TemporaryDirectory(prefix="lutgen-check-") as folder:
-        (Path(folder) / "core.v").write_text(verilog, encoding="utf-8")
+    with scratch.folder() as folder:
+        (folder / "core.v").write_text(verilog, encoding="utf-8")
         script = resources.render(template, verilog="core.v", **fields)
-        (Path(folder) / "script.ys").write_text(script, encoding="utf-8")
+        (folder / "script.ys").write_text(script, encoding="utf-8")
         # Relative names: the WebAssembly build sees its working folder and little else.
         done = subprocess.run(
             [path, "-q", "script.ys"],
             cwd=folder,
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
-            env=tools.environment(),
+            env=tools.environment(folder, path),
         )
         said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         said = said or [f"yosys ended with status {done.returncode}"]
         if done.returncode:
             return [], said
-        return [(Path(folder) / name).read_text(encoding="utf-8") for name in results], said
+        return [(folder / name).read_text(encoding="utf-8") for name in results], said

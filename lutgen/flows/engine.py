@@ -1,8 +1,6 @@
 """Simulates an engine: products and whole jobs, through cocotb, against expected results."""
 
 import json
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lutgen import resources
 from lutgen.errors import LutgenError
+from lutgen.files import absolute
 from lutgen.flows import simbuild
 from lutgen.host.contract import engine_contract
 from lutgen.spec.engine import EngineSpec
@@ -225,46 +224,38 @@ def simulate_engine(
     start = time.perf_counter()
     built, _ = simbuild.build(verilog, name, simulator)
     middle = time.perf_counter()
-    folder = Path(tempfile.mkdtemp(prefix="lutgen-sim-")) if keep is None else keep.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    contract = engine_contract(spec, name)
-    (folder / "engine.json").write_text(json.dumps(contract), encoding="utf-8")
-    plan = {
-        "format": "lutgen-engine-bench",
-        "version": 1,
-        "engine": "engine.json",
-        "seed": seed,
-        "gaps": gaps,
-        "periods_ps": periods,
-        "entries": [_entry(entry, number, folder) for number, entry in enumerate(entries)],
-    }
-    (folder / "plan.json").write_text(json.dumps(plan, indent=1), encoding="utf-8")
-    (folder / "result.json").unlink(missing_ok=True)
-    job = {
-        "simulator": simulator,
-        "top": name,
-        "module": "bench_engine",
-        "module_path": str(resources.sim()),
-        "build_dir": str(built),
-        "test_dir": str(folder),
-        "seed": seed,
-        "env": {"LUTGEN_BENCH_PLAN": str(folder / "plan.json")},
-    }
-    try:
+    with simbuild.run_folder(keep) as folder:
+        contract = engine_contract(spec, name)
+        (folder / "engine.json").write_text(json.dumps(contract), encoding="utf-8")
+        plan = {
+            "format": "lutgen-engine-bench",
+            "version": 1,
+            "engine": "engine.json",
+            "seed": seed,
+            "gaps": gaps,
+            "periods_ps": periods,
+            "entries": [_entry(entry, number, folder) for number, entry in enumerate(entries)],
+        }
+        (folder / "plan.json").write_text(json.dumps(plan, indent=1), encoding="utf-8")
+        (folder / "result.json").unlink(missing_ok=True)
+        job = {
+            "simulator": simulator,
+            "top": name,
+            "module": "bench_engine",
+            "module_path": str(resources.sim()),
+            "build_dir": str(built),
+            "test_dir": str(folder),
+            "seed": seed,
+            "env": {"LUTGEN_BENCH_PLAN": str(folder / "plan.json")},
+        }
         status, log = simbuild.play(job, folder)
-    except BaseException:  # interrupted: nobody will look at what it has left
-        if keep is None:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    try:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise LutgenError(
-            f"the simulation ended without a result (status {status}){simbuild.last_error(log)}; "
-            f"see {log}"
-        ) from None
-    if keep is None:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise LutgenError(
+                f"the simulation ended without a result (status {status})"
+                f"{simbuild.last_error(log)}; see {log}"
+            ) from None
     if "error" in result:
         raise LutgenError(str(result["error"]))
     outcomes = tuple(
@@ -287,7 +278,7 @@ def _entry(entry: Product | Whole, number: int, folder: Path) -> dict[str, Any]:
         return {
             "name": entry.name,
             "file": file,
-            "job": str(entry.folder.resolve()),
+            "job": str(absolute(entry.folder)),
             "options": dict(entry.options),
         }
     np.savez(folder / file, expected=entry.expected, **dict(entry.packets))  # type: ignore[arg-type]

@@ -5,12 +5,11 @@ import platform
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lutgen import resources
+from lutgen import resources, scratch
 from lutgen.errors import LutgenError
 from lutgen.flows import cache, simbuild, tools
 
@@ -148,8 +147,7 @@ def _trace_options(waves: str, depth: int | None) -> list[str]:
 
 def _check_libraries() -> None:
     """Complains where the compiler lacks what Verilator's writer of FST files takes."""
-    with tempfile.TemporaryDirectory(prefix="lutgen-fst-") as name:
-        folder = Path(name)
+    with scratch.folder() as folder:
         for header, library, package in (
             ("zlib.h", "z", "zlib1g-dev"),
             ("lz4.h", "lz4", "liblz4-dev"),

@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from amaranth.back import rtlil
 
-from lutgen import resources
+from lutgen import resources, scratch
 from lutgen.errors import LutgenError
 from lutgen.flows import tools
 from lutgen.formal.harness import Proof
@@ -98,8 +97,8 @@ def prove(proof: Proof, *, depth: int = 2, keep: Path | None = None) -> Outcome:
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
         return _prove(proof, depth, keep)
-    with tempfile.TemporaryDirectory(prefix="lutgen-prove-") as folder:
-        return _prove(proof, depth, Path(folder))
+    with scratch.folder() as folder:
+        return _prove(proof, depth, folder)
 
 
 def _prove(proof: Proof, depth: int, folder: Path) -> Outcome:
@@ -122,8 +121,9 @@ def _prove(proof: Proof, depth: int, folder: Path) -> Outcome:
         cwd=folder,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
-        env=tools.environment(),
+        env=tools.environment(folder, programs["yosys"]),
     )
     seconds = time.monotonic() - start
     said = done.stdout + done.stderr

@@ -1,6 +1,8 @@
 """Verilog text to a simulation program, through the cache."""
 
+import contextlib
 import json
+import logging
 import os
 import platform
 import re
@@ -8,13 +10,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lutgen import scratch
 from lutgen.errors import LutgenError
-from lutgen.flows import cache, tools
+from lutgen.files import absolute, reason
+from lutgen.flows import cache, objcache, tools
 
 __all__ = ["SIMULATORS", "build", "last_error", "play"]
 
@@ -33,6 +36,9 @@ FLAGS = {
 # at half the speed, so that optimisation pays from about a million cycles on. Several files would
 # need a precompiled header, which costs small designs more than their code.
 MAKE = ["VM_PARALLEL_BUILDS=0", "OPT_FAST=-O0"]
+
+
+log_of_package = logging.getLogger("lutgen")
 
 
 def build(verilog: str, top: str, simulator: str) -> tuple[Path, bool]:
@@ -75,6 +81,28 @@ def build(verilog: str, top: str, simulator: str) -> tuple[Path, bool]:
     return cache.cached("sim", key, make)
 
 
+@contextlib.contextmanager
+def run_folder(keep: Path | None) -> Iterator[Path]:
+    """The folder of a run: ``keep``, or a temporary one. That stays after an error, as its log is
+    then all there is.
+
+    Raises
+    ------
+    LutgenError
+        If it can't be made.
+    """
+    if keep is None:
+        with scratch.folder(keep=(LutgenError,)) as folder:
+            yield folder
+        return
+    folder = absolute(keep)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LutgenError(f"{keep}: can't be made: {reason(error)}; name a folder") from error
+    yield folder
+
+
 def check_cache() -> None:
     """Complains of a cache in which GNU make, as Verilator uses it, can't work."""
     if " " in str(cache.root()):
@@ -88,7 +116,7 @@ def failure(simulator: str, top: str, log: Path) -> LutgenError:
     """The error for a build that failed, with the first thing that it complained of; keeps its
     log.
     """
-    kept = Path(tempfile.mkdtemp(prefix="lutgen-build-")) / log.name
+    kept = scratch.keep_folder() / log.name
     shutil.copyfile(log, kept)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [line for line in lines if "error" in line.lower()]
@@ -130,7 +158,13 @@ def make_environment(options: Sequence[str]) -> dict[str, str]:
     env["MAKEFLAGS"] = " ".join([f"PYTHON3={sys.executable}", *options])
     script = Path(__file__).resolve().with_name("objcache.py")
     env["OBJCACHE"] = tools.which("ccache") or f"{sys.executable} -I -S {script}"
-    env["LUTGEN_OBJCACHE"] = str(cache.root() / "objects")
+    objects = cache.root() / "objects"
+    with contextlib.suppress(OSError):  # nothing is there yet
+        cache.tidy(objects)
+    env[objcache.FOLDER] = str(objects)
+    env.setdefault(
+        "CCACHE_DIR", str(cache.root() / "ccache")
+    )  # its own place is in the home folder
     return env
 
 
@@ -138,15 +172,16 @@ def run_logged(
     command: Sequence[str], folder: Path, log: Path, env: Mapping[str, str] | None = None
 ) -> int:
     """Runs a program in ``folder``, its words going to ``log``, in a process group that ends with
-    us, however we end; gives the exit status.
+    us, however we end; gives the exit status. What its compilations say of the cache is passed on.
     """
     leash = [sys.executable, "-I", "-S", str(Path(__file__).resolve().with_name("leash.py"))]
     with (
+        scratch.folder() as place,  # compilers that are killed leave their own files
         log.open("wb") as out,
         subprocess.Popen(
             [*leash, *command],
             cwd=folder,
-            env=env or tools.environment(),
+            env={**(env or tools.environment()), "TMPDIR": str(place)},
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -154,8 +189,12 @@ def run_logged(
         ) as process,
     ):
         try:
-            return process.wait()
+            status = process.wait()
         finally:
             if process.poll() is None:  # interrupted: make and compilers go too
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith(objcache.NOTE):
+            log_of_package.warning(line.removeprefix(objcache.NOTE))
+    return status

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from lutgen import resources
 from lutgen.errors import LutgenError
-from lutgen.files import reason, write_with
+from lutgen.files import write_with
 from lutgen.flows import compiled, contents, harness, simbuild
 from lutgen.flows.board import scoreboard
 from lutgen.flows.layers import Layers
@@ -172,17 +171,14 @@ def simulate_batch(
     else:
         built, cached = simbuild.build(verilog, top, simulator)
     middle = time.perf_counter()
-    folder = _folder(keep)
     plan = _plan(jobs, gaps, seed, faults, timing_samples, record)
-    # Kept where nothing can be said of the core: the log is then all there is.
-    if driver == "compiled":
-        contents.write(files, folder)
-        reports = _play(built, folder, jobs, plan, waves)
-    else:
-        result = _run(built, folder, top, jobs, simulator, plan)
-        reports = [_report(core, job) for core, job in zip(result["cores"], jobs, strict=True)]
-    if keep is None:
-        shutil.rmtree(folder, ignore_errors=True)
+    with simbuild.run_folder(keep) as folder:
+        if driver == "compiled":
+            contents.write(files, folder)
+            reports = _play(built, folder, jobs, plan, waves)
+        else:
+            result = _run(built, folder, top, jobs, simulator, plan)
+            reports = [_report(core, job) for core, job in zip(result["cores"], jobs, strict=True)]
     spent = time.perf_counter() - middle
     return SimReport(tuple(reports), simulator, driver, cached, middle - start, spent)
 
@@ -201,17 +197,6 @@ def _check_driver(driver: str, simulator: str, jobs: Sequence[Job], waves: Path 
             raise LutgenError(f"{waves}: waves are those of one core, not of {len(jobs)}")
     elif waves is not None or any(job.golden is not None for job in jobs):
         raise LutgenError("waves and inner streams need the driver 'compiled', not 'cocotb'")
-
-
-def _folder(keep: Path | None) -> Path:
-    if keep is None:
-        return Path(tempfile.mkdtemp(prefix="lutgen-sim-"))
-    folder = keep.resolve()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LutgenError(f"{keep}: can't be made: {reason(error)}; name a folder") from error
-    return folder
 
 
 def side_by_side(top: str, cores: Sequence[tuple[str, Mapping[str, Any]]]) -> str:

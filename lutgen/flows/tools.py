@@ -13,7 +13,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from lutgen import scratch, store
 from lutgen.errors import LutgenError
+from lutgen.files import reason
 
 __all__ = ["Tool", "environment", "find_icarus", "find_verilator", "program_version", "survey"]
 
@@ -67,6 +69,7 @@ def program_version(program: str, *args: str) -> str | None:
             errors="replace",
             timeout=60,
             check=False,
+            cwd="/",  # the folder that we are in may be gone
             env=environment(),
         )
     except (OSError, subprocess.TimeoutExpired):
@@ -84,12 +87,25 @@ def verilator_folder() -> Path | None:
     return folder if (folder / "verilator").is_file() else None
 
 
-def environment() -> dict[str, str]:
+def environment(place: Path | None = None, program: str = "") -> dict[str, str]:
     """The environment for outside tools: ours first on PATH, and nothing that bends their
     behaviour.
 
     A ``make`` that called us, a shell with cocotb variables, or ``PYTHONWARNINGS=error`` must not
     change a result.
+
+    Parameters
+    ----------
+    place : Path or None
+        Where the tool's temporary files go.
+    program : str
+        Path of the tool. One in WebAssembly finds its machine code in our cache, and needs no home
+        folder.
+
+    Raises
+    ------
+    LutgenError
+        If the machine code can't be made.
     """
     env = {
         name: value
@@ -103,7 +119,51 @@ def environment() -> dict[str, str]:
         folders.insert(0, str(programs))
         env.pop("VERILATOR_ROOT", None)  # another installation's library does not go with this one
     env["PATH"] = os.pathsep.join(folders)
+    if place is not None:
+        env["TMPDIR"] = str(place)
+    if Path(program).name.startswith("yowasp-"):
+        env["YOWASP_CACHE_DIR"] = str(machine_code(program))
     return env
+
+
+def machine_code(program: str) -> Path:
+    """The folder with the machine code of a program in WebAssembly, compiled once.
+
+    Raises
+    ------
+    LutgenError
+        If it can't be compiled.
+    """
+    name = Path(program).name
+    packages = [package for package, *_ in PACKAGES if package.startswith("yowasp-")]
+    versions = [package_version(each) for each in (*packages, "yowasp-runtime", "wasmtime")]
+
+    def make(folder: Path) -> None:
+        with scratch.folder() as place:
+            env = {**environment(place), "YOWASP_CACHE_DIR": str(folder)}
+            try:
+                done = subprocess.run(
+                    [program, "--version"],
+                    cwd=place,
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    errors="replace",
+                    check=False,
+                )
+            except OSError as error:
+                raise LutgenError(f"{program}: can't be started: {reason(error)}") from error
+        if not any(path.is_file() for path in folder.rglob("*")):
+            said = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+            raise LutgenError(
+                f"{name}: can't be prepared: {(said or ['no word'])[-1]:.160}; raise the memory "
+                "limit where there is one, or run: pip install 'lutgen[fpga]'"
+            )
+
+    folder, _ = store.cached("yowasp", store.digest(name, versions, store.machine()), make)
+    return folder
 
 
 def which(program: str) -> str | None:

@@ -6,16 +6,15 @@ module that this file writes as text, and the rest goes through Amaranth as usua
 simulator has no platform and takes Amaranth's memories.
 """
 
-import os
 import re
-import threading
 from collections.abc import Mapping
 
-from amaranth.back import verilog
+from amaranth.back import rtlil
 from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Signal
 from amaranth.lib import wiring
 
 from lutgen import resources
+from lutgen.gateware import yosys
 from lutgen.spec.target import FORMS, Form
 
 __all__ = ["Shared", "VerilogPlatform", "convert"]
@@ -24,8 +23,6 @@ __all__ = ["Shared", "VerilogPlatform", "convert"]
 BLOCK_ROWS = 32
 
 ESCAPED = re.compile(r"\\\S+\[\d+\]\S* ")  # an escaped identifier ends at a blank
-
-_ENVIRONMENT = threading.Lock()
 
 
 class VerilogPlatform:
@@ -51,10 +48,8 @@ class VerilogPlatform:
         """
         if key not in self._shared:
             self._shared[key] = f"{self.prefix}_part_{len(self._shared)}"
-            text = verilog.convert(
-                make(), name=self._shared[key], platform=self, strip_internal_attrs=True
-            )
-            self.modules.append(text)
+            text = rtlil.convert(make(), name=self._shared[key], platform=self)
+            self.modules.append(yosys.write_verilog(text))
         return self._shared[key]
 
     def store(self, store):
@@ -143,19 +138,7 @@ def convert(component, name: str, forms: Mapping[tuple[str, int, int], Form] | N
     `VerilogPlatform`.
     """
     platform = VerilogPlatform(name, forms)
-    with _ENVIRONMENT:
-        # The built-in yosys: the text must not hang on what else is installed.
-        before = os.environ.get("AMARANTH_USE_YOSYS")
-        os.environ["AMARANTH_USE_YOSYS"] = "builtin"
-        try:
-            text = verilog.convert(
-                component, name=name, platform=platform, strip_internal_attrs=True
-            )
-        finally:
-            if before is None:
-                del os.environ["AMARANTH_USE_YOSYS"]
-            else:
-                os.environ["AMARANTH_USE_YOSYS"] = before
+    text = yosys.write_verilog(rtlil.convert(component, name=name, platform=platform))
     return without_brackets("\n".join([text, *platform.modules]))
 
 

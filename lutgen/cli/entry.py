@@ -1,0 +1,67 @@
+"""The console script: what must stand before anything heavy is imported, and after all is done."""
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+__all__ = ["entry"]
+
+DEFECT = 70  # as sysexits.h calls an error inside a program
+
+
+def entry() -> NoReturn:
+    """Runs one command and ends the process with its status.
+
+    A reader of standard output or standard error that leaves early stops no work: what nobody reads
+    is dropped, and the status is that of the work.
+    """
+    interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    # Modules that are half imported clean nothing up, and C code among them swallows exceptions.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+    if interruptible:
+        signal.signal(signal.SIGINT, interrupted_at_once)
+    from lutgen.cli import faults, streams
+
+    output = streams.guard()
+    try:
+        from lutgen.cli.main import main
+
+        # As Ctrl-C does, so that compilers and simulators which this process started end with it.
+        signal.signal(signal.SIGTERM, terminate)
+        if interruptible:
+            sys.unraisablehook = unraisable
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        status = main()
+    except KeyboardInterrupt as stop:
+        status = 128 + signal.SIGINT
+        if stop.__context__ is None:  # else a second one, while the first was dealt with
+            print("lutgen: interrupted", file=sys.stderr)
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 1
+    except Exception as error:
+        status = 2 if (line := faults.line(error)) else DEFECT
+        faults.tell(error, line or faults.defect(error))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(streams.finish(output, status))
+
+
+def interrupted_at_once(*_: object) -> NoReturn:
+    """Ends a process that has done nothing yet."""
+    os.write(2, b"lutgen: interrupted\n")
+    os._exit(128 + signal.SIGINT)
+
+
+def terminate(*_: object) -> NoReturn:
+    """Ends in good order; a second signal does not end the cleaning up."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)
+
+
+def unraisable(what: "sys.UnraisableHookArgs") -> None:
+    """An interrupt where Python can't raise it comes again where it can."""
+    if what.exc_type is KeyboardInterrupt:
+        signal.raise_signal(signal.SIGINT)
+    else:
+        sys.__unraisablehook__(what)
