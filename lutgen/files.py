@@ -1,12 +1,16 @@
 """Files and folders that appear whole or not at all."""
 
+import contextlib
+import logging
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from lutgen import scratch
 from lutgen.errors import LutgenError
 
 __all__ = [
@@ -19,6 +23,8 @@ __all__ = [
     "write_text",
     "write_with",
 ]
+
+log = logging.getLogger("lutgen")
 
 
 def reason(error: OSError) -> str:
@@ -48,36 +54,62 @@ def check_writable(
 ) -> None:
     """Complains now, before long work, if ``path`` can't be written, or is one of ``inputs``."""
     target = Path(path)
-    if target.name == "-":
-        raise LutgenError("-: standard output is no place for files; name a file to write")
-    if target.is_dir():
-        raise LutgenError(f"{target}: is a folder; name a file to write")
-    if not target.parent.is_dir():
-        raise LutgenError(f"{target}: the folder {target.parent} does not exist; make it first")
-    if not os.access(target.parent, os.W_OK) or (
-        target.exists() and not os.access(target, os.W_OK)
-    ):
-        raise LutgenError(f"{target}: can't be written: permission denied; choose another path")
-    if target.exists():
-        if not target.is_file():
-            raise LutgenError(f"{target}: is no plain file; name another")
-        for source in inputs:
-            if Path(source).exists() and target.samefile(source):
-                raise LutgenError(f"{target}: is read here too; choose another path")
-    # Some file systems allow by their modes what they refuse when it is done.
-    part = _part(target.resolve())
+    with _writing(target):
+        if target.name == "-":
+            raise LutgenError("-: standard output is no place for files; name a file to write")
+        if target.is_dir():
+            raise LutgenError(f"{target}: is a folder; name a file to write")
+        if not target.parent.is_dir():
+            raise LutgenError(f"{target}: the folder {target.parent} does not exist; make it first")
+        if not os.access(target.parent, os.W_OK) or (
+            target.exists() and not os.access(target, os.W_OK)
+        ):
+            raise LutgenError(f"{target}: can't be written: permission denied; choose another path")
+        if target.exists():
+            if not target.is_file():
+                raise LutgenError(f"{target}: is no plain file; name another")
+            for source in inputs:
+                if os.path.exists(source) and target.samefile(source):
+                    raise LutgenError(f"{target}: is read here too; choose another path")
+        # Some file systems allow by their modes what they refuse when it is done.
+        part, held = _claim(absolute(target), lambda path: path.touch(exist_ok=False))
+        part.unlink()
+        os.close(held)
+
+
+def _claim(target: Path, make: Callable[[Path], object]) -> tuple[Path, int]:
+    """Makes a file or folder beside ``target``, for what becomes it once it is whole; removes those
+    that killed commands left there. See `lutgen.scratch.claim`.
+    """
+    start = _beside(target, "")
+    with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
+        pattern = re.compile(rf"{re.escape(start)}[0-9a-f]{{8}}\.part")
+        left = [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
+        if gone := scratch.sweep(left):
+            log.warning("%s: removed what a killed command left half written", gone[0])
+
+    def new() -> Path:
+        path = target.with_name(f"{start}{secrets.token_hex(4)}.part")
+        make(path)
+        return path
+
+    return scratch.claim(new)
+
+
+def _beside(target: Path, end: str) -> str:
+    """A name to be used beside a file, as long as names may be."""
+    return f".{os.fsdecode(os.fsencode(target.name)[:230])}.{end}"
+
+
+@contextlib.contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Turns what the system says of writing ``target`` into one line."""
     try:
-        part.touch()
+        yield
     except OSError as error:
         raise LutgenError(
             f"{target}: can't be written: {reason(error)}; choose another path"
         ) from error
-    part.unlink()
-
-
-def _part(target: Path) -> Path:
-    """A name beside a file, for what becomes the file once it is whole."""
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
 
 
 def write_with(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
@@ -90,18 +122,18 @@ def write_with(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]
         If the file can't be written; nothing is left behind then.
     """
     check_writable(path)
-    target = Path(path).resolve()  # a link stays, and what it points to is replaced
-    part = _part(target)
-    try:
-        with part.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    except OSError as error:
-        raise LutgenError(f"{target}: can't be written: {reason(error)}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    target = absolute(path)  # a link stays, and what it points to is replaced
+    with _writing(target):
+        part, held = _claim(target, lambda path: path.touch(exist_ok=False))
+        try:
+            with part.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+            os.close(held)
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
@@ -126,17 +158,18 @@ def check_folder(path: str | os.PathLike[str], names: Iterable[str], what: str) 
         What such a folder is, for the complaint, such as ``a job``.
     """
     target = Path(path)
-    if target.name in ("", "..", "-"):
-        raise LutgenError(f"{target}: names no new folder; name one")
-    if target.is_dir():
-        if {each.name for each in target.iterdir()} not in (set(), set(names)):
-            raise LutgenError(f"{target}: is a folder, but not {what}; choose another path")
-    elif target.exists() or target.is_symlink():
-        raise LutgenError(f"{target}: is a file; name a folder")
-    if not target.parent.is_dir():
-        raise LutgenError(f"{target}: the folder {target.parent} does not exist; make it first")
-    if not os.access(target.parent, os.W_OK):
-        raise LutgenError(f"{target}: can't be written: permission denied; choose another path")
+    with _writing(target):
+        if target.name in ("", "..", "-"):
+            raise LutgenError(f"{target}: names no new folder; name one")
+        if target.is_dir():
+            if {each.name for each in target.iterdir()} not in (set(), set(names)):
+                raise LutgenError(f"{target}: is a folder, but not {what}; choose another path")
+        elif target.exists() or target.is_symlink():
+            raise LutgenError(f"{target}: is a file; name a folder")
+        if not target.parent.is_dir():
+            raise LutgenError(f"{target}: the folder {target.parent} does not exist; make it first")
+        if not os.access(target.parent, os.W_OK):
+            raise LutgenError(f"{target}: can't be written: permission denied; choose another path")
 
 
 def write_folder(
@@ -158,25 +191,26 @@ def write_folder(
         stays then, and nothing else is left behind.
     """
     check_folder(path, files, what)
-    target = Path(path).resolve()
-    part, old = _part(target), _part(target)
-    try:
-        part.mkdir()
-        for name, write in files.items():
-            with (part / name).open("wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-        if target.exists():
-            target.rename(old)
+    target = absolute(path)
+    # Not swept: it is all there is of the former folder if this process is killed right here.
+    old = target.with_name(_beside(target, f"{secrets.token_hex(4)}.old"))
+    with _writing(target):
+        part, held = _claim(target, Path.mkdir)
         try:
-            part.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-    except OSError as error:
-        raise LutgenError(f"{target}: can't be written: {reason(error)}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+            for name, write in files.items():
+                with (part / name).open("wb") as file:
+                    write(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+            if target.exists():
+                target.rename(old)
+            try:
+                part.rename(target)
+            except OSError:
+                if old.exists():
+                    old.rename(target)
+                raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+            os.close(held)

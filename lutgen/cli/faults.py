@@ -65,6 +65,8 @@ def line(error: BaseException) -> str | None:
             f"{error.name or 'a package'}: can't be loaded: {said}; raise the memory limit where "
             "there is one (ulimit -v), or install lutgen again"
         )
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):
+        return f"{str(error).rpartition(' from ')[2]}: {MENDS[errno.ELOOP]}"
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return "can't start a thread; raise the limits on processes and memory (ulimit -u, -v)"
     return None

@@ -6,17 +6,19 @@ from collections.abc import Container
 from pathlib import Path
 
 from lutgen import model as models
+from lutgen import scratch
 from lutgen.cli import common
 from lutgen.cli.train_options import add_options
 from lutgen.cli.train_report import Reporter, data_of, show
 from lutgen.errors import LutgenError
-from lutgen.files import check_writable
+from lutgen.files import absolute, check_writable
 from lutgen.model.nodes import NAME
 from lutgen.train import (
     Dataset,
     Diverged,
     FloatNet,
     Options,
+    TrainResult,
     check_picture,
     draw,
     import_onnx,
@@ -117,32 +119,57 @@ def run(args: argparse.Namespace) -> int:
         raise
     except (TypeError, ValueError) as error:
         raise complaint(error, args.onnx, args.data) from error
-    models.save(result.model, args.output)
+    output = save(result, args.output)
+    drawn = True
     if args.curves and (result.curves or result.float_losses):
-        draw(result.curves, args.curves, float_losses=result.float_losses)
+        try:
+            draw(result.curves, args.curves, float_losses=result.float_losses)
+        except LutgenError as error:
+            common.say(f"lutgen: error: {error}")
+            drawn = False
     elif args.curves:
         common.say(f"lutgen: warning: {args.curves}: not drawn, as no stage had an epoch")
     if args.json:
-        common.print_json(data_of(result, args.output))
+        common.print_json(data_of(result, output))
     else:
-        show(result, args.output, len(data.x_test))
+        show(result, output, len(data.x_test))
     if result.diverged:
         # Where the first epoch diverged that this run had, it has left none of its own.
         good = checkpoint if Path(checkpoint).exists() else args.start
         common.say(
-            f"lutgen: warning: {result.diverged}{setting(result.diverged)}; {args.output} "
+            f"lutgen: warning: {result.diverged}{setting(result.diverged)}; {output} "
             f"holds the last good state, from which --start {good} --stages "
             f"{stage_of(result.diverged)} with another -o goes on"
         )
         return 1
+    if output != args.output or not drawn:
+        return 2
     if args.checkpoint is None:
         Path(checkpoint).unlink(missing_ok=True)
     return 0
 
 
+def save(result: TrainResult, path: str) -> str:
+    """Writes the model; where it can't be written any more, to a temporary folder, and says so.
+
+    Returns
+    -------
+    str
+        The file.
+    """
+    try:
+        models.save(result.model, path)
+        return path
+    except LutgenError as error:
+        kept = scratch.keep_folder() / "model.lut"
+        models.save(result.model, kept)
+        common.say(f"lutgen: error: {error}; the model is in {kept}: move it")
+        return str(kept)
+
+
 def check_files(args: argparse.Namespace, checkpoint: str) -> None:
     """Complains now if a file can't be written, or would be written twice, or is read too."""
-    if args.start is not None and Path(args.start).resolve() == Path(checkpoint).resolve():
+    if args.start is not None and absolute(args.start) == absolute(checkpoint):
         raise LutgenError(
             f"--start: {args.start} is the checkpoint that this run writes; name another with "
             "--checkpoint"
@@ -159,7 +186,7 @@ def check_files(args: argparse.Namespace, checkpoint: str) -> None:
         if option == "--curves":
             check_picture(path)
         check_writable(path, inputs=inputs)
-        if (other := taken.setdefault(Path(path).resolve(), option)) != option:
+        if (other := taken.setdefault(absolute(path), option)) != option:
             raise LutgenError(f"{option}: {path} is written by {other} too; name another file")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lutgen import store
 from lutgen.errors import LutgenError
 from lutgen.files import write_bytes
 from lutgen.train.tune import Epoch
@@ -109,6 +110,8 @@ def _line(axes: Any, values: Sequence[float], kind: Mapping[str, Any]) -> None:
 
 def _matplotlib(path: str | os.PathLike[str]) -> Any:
     try:
+        # Its own place is in the home folder, which need not be there.
+        os.environ.setdefault("MPLCONFIGDIR", str(store.root() / "matplotlib"))
         import matplotlib
         import matplotlib.figure
     except ImportError:

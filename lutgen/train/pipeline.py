@@ -3,9 +3,9 @@
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from lutgen.files import absolute
 from lutgen.model.nodes import NAME
 from lutgen.numeric import as_int
 from lutgen.train.augment import Augment
@@ -120,7 +120,7 @@ def train(
         raise ValueError(f"Name must be letters, digits and underscores, not {title!r}")
     if threads is not None:
         as_int(threads, "Threads", low=1)
-    if checkpoint and start and Path(checkpoint).resolve() == Path(start).resolve():
+    if checkpoint and start and absolute(checkpoint) == absolute(start):
         raise ValueError("Start must be another file than the checkpoint that is written")
     with one_blas_thread(), Workers(threads) as workers:
         run = Run(data, net, options, augment, workers, progress, checkpoint, start)

@@ -1,5 +1,6 @@
 """One training run: the float network, the stages, and the checkpoints between them."""
 
+import logging
 import math
 import os
 import time
@@ -53,6 +54,8 @@ from lutgen.train.tune import Diverged, Epoch, Samples, Snapshot, State, Tuning,
 from lutgen.train.weighing import weigh
 
 __all__ = ["Run", "TrainResult"]
+
+log = logging.getLogger("lutgen")
 
 MOST_HELD = 5000  # held-out samples; more would not tell epochs apart any better
 SEEDED = ("replace", "refit", "calibrate", "joint")  # stages with chance in them, in this order
@@ -130,6 +133,7 @@ class Run:
 
     def __post_init__(self) -> None:
         data, options = self.data, self.options
+        self.unsaved = False  # whether the last checkpoint could not be written
         self.began = time.monotonic()
         self.source = input_activation(data.x_train, options.activation_bits)
         rng = np.random.default_rng(options.seed)
@@ -393,9 +397,14 @@ class Run:
             "seconds": self._seconds(),
         }
         arrays = {f"{i}": array for i, array in enumerate(origin)}
-        save_checkpoint(
-            Checkpoint(self.identity, stage, finished, measured, arrays, **parts), self.path
-        )
+        checkpoint = Checkpoint(self.identity, stage, finished, measured, arrays, **parts)
+        try:
+            save_checkpoint(checkpoint, self.path)
+            self.unsaved = False
+        except LutgenError as error:  # what is trained so far is worth more than its copy
+            if not self.unsaved:
+                log.warning("%s; training goes on without a checkpoint", error)
+            self.unsaved = True
 
     def _seconds(self) -> float:
         return self.earlier + time.monotonic() - self.began
