@@ -207,9 +207,7 @@ def test_a_cache_that_cannot_be_had(way, caplog, monkeypatch, tmp_path):
 
 def test_no_place_for_temporary_files(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
-    with pytest.raises(
-        LutgenError, match="can't make temporary files: .*; make room there, or set"
-    ):
+    with pytest.raises(LutgenError, match=r"can't make temporary files: .*; make room there"):
         with scratch.folder():
             pass
 
