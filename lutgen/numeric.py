@@ -40,20 +40,20 @@ def as_int(value: object, what: str, *, low: int | None = None, high: int | None
         If it is out of range.
     """
     if isinstance(value, bool | np.bool_):
-        raise TypeError(f"{what} must be an integer, not {value!r}")
+        raise TypeError(f"{what} must be an integer, not {value!r:.40}")
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"{what} must be an integer, not {value!r}") from None
+        raise TypeError(f"{what} must be an integer, not {value!r:.40}") from None
     if low is not None and number < low:
         kind = {0: "a non-negative integer", 1: "a positive integer"}.get(
             low, f"an integer of at least {low}"
         )
         if high is not None:
             kind = f"an integer between {low} and {high}"
-        raise ValueError(f"{what} must be {kind}, not {number}")
+        raise ValueError(f"{what} must be {kind}, not {number!r:.40}")
     if high is not None and number > high:
-        raise ValueError(f"{what} must be an integer between {low} and {high}, not {number}")
+        raise ValueError(f"{what} must be an integer between {low} and {high}, not {number!r:.40}")
     return number
 
 

@@ -2,6 +2,7 @@
 and what is made of the templates among them.
 """
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,16 @@ from lutgen.errors import LutgenError
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["folder", "render", "rtl_templates", "sim"]
+__all__ = ["Text", "folder", "render", "rtl_templates", "sim"]
+
+# What can stand anywhere in Verilog, C++ and scripts of tools without meaning anything else.
+WORD = re.compile(r"[A-Za-z0-9_.]*")
+
+
+class Text(str):
+    """Code that lutgen itself has written, for a template that takes more than words."""
+
+    __slots__ = ()
 
 
 def folder(name: str) -> Path:
@@ -48,10 +58,13 @@ def render(template: str, /, **values: Any) -> str:
     template : str
         The file's name.
     **values
-        What it asks for.
+        What it asks for: numbers, words of letters, digits, underscores and dots, `Text`, and lists
+        and dicts of these. Nothing else gets into generated code.
 
     Raises
     ------
+    ValueError
+        If a value is neither.
     jinja2.TemplateNotFound
         If there is none of that name.
     jinja2.UndefinedError
@@ -59,7 +72,24 @@ def render(template: str, /, **values: Any) -> str:
     ValueError
         If it is not made for a value, and calls ``refuse``.
     """
+    _check(values, f"Value for {template}")
     return _templates().get_template(template).render(values)
+
+
+def _check(value: Any, what: str) -> None:
+    """Complains of a value, or one inside it, that is no plain word."""
+    if isinstance(value, str):
+        if not isinstance(value, Text) and not WORD.fullmatch(value):
+            raise ValueError(f"{what} must be a word, not {value!r:.40}")
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            _check(key, f"{what}, key")
+            _check(each, f"{what}, {key!r}")
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _check(each, what)
+    elif not isinstance(value, int | float | None):
+        raise ValueError(f"{what} must be a word or a number, not {value!r:.40}")
 
 
 @cache

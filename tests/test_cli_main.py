@@ -521,10 +521,10 @@ def test_a_link_stays_a_link(capsys, model, tmp_path):
 @pytest.mark.parametrize(
     ("field", "value", "text"),
     [
-        ("stages", 5, "field 'stages': must be of type list, not 5"),
-        ("model", 7, "field 'model': must be of type dict, not 7"),
-        ("latency", "x", "field 'latency': must be of type int, not 'x'"),
-        ("output", {}, "field 'output', field 'elements': is missing; build the core again"),
+        ("stages", 5, "field 'stages': must be a list of 1 to 4096 entries, not 5"),
+        ("model", 7, "field 'model': must be a JSON object, not 7"),
+        ("latency", "x", "field 'latency': must be an integer between 1 and 4294967296, not 'x'"),
+        ("output", {}, "field 'output', field 'port': is missing"),
     ],
 )
 def test_contracts_that_were_edited(capsys, model, tmp_path, field, value, text):
@@ -533,11 +533,21 @@ def test_contracts_that_were_edited(capsys, model, tmp_path, field, value, text)
     contract = json.loads(path.read_text())
     path.write_text(json.dumps({**contract, field: value}))
     for argv in (["info", path], ["sim", model, "--core", path]):
-        assert error(capsys, *argv) == f"{path}, {text}"
-    contract["output"]["lanes"] += 1
+        assert error(capsys, *argv) == f"{path}, {text}; build the core again"
+
+
+def test_a_contract_of_other_streams(capsys, model, tmp_path):
+    """It holds together, but is not that of the model."""
+    answer(capsys, "build", model, "-o", tmp_path / "core.v", "--input-lanes", "1")
+    path = tmp_path / "core.json"
+    contract = json.loads(path.read_text())
+    contract["input"]["signed"] ^= True
     path.write_text(json.dumps(contract))
-    said = error(capsys, "sim", model, "--core", path)
-    assert said.startswith(f"{path}, field 'output', field 'lanes': must be ")
+    signed = contract["input"]["signed"]
+    assert error(capsys, "sim", model, "--core", path) == (
+        f"{path}, field 'input', field 'signed': must be {not signed}, not {signed}; build the "
+        "core again"
+    )
 
 
 def test_a_contract_in_place_of_a_model(capsys, tmp_path):

@@ -40,16 +40,16 @@ def test_contracts_are_read_back(tmp_path_factory, seed):
     except ValueError:
         return
     path = tmp_path_factory.getbasetemp() / "engine.json"
-    assert engine_of(write(path, engine_contract(engine, "engine", tools={}))) == engine.resolved
+    assert engine_of(write(path, engine_contract(engine, "engine", lutgen="1"))) == engine.resolved
 
 
 def test_what_a_contract_says():
-    data = engine_contract(ENGINE, "small", tools={"lutgen": "1"})
+    data = engine_contract(ENGINE, "tiny", lutgen="1")
     assert data["parameters"] == asdict(ENGINE.resolved)
     assert None not in data["parameters"].values()
     assert data["parameters"]["index_rows"] == data["index_rows"] == ENGINE.index_depth
     assert data["streams"]["m_axis"] == {"direction": "out", "beat": 8, "bits": 64}
-    assert data["tools"] == {"lutgen": "1"}
+    assert data["lutgen"] == "1"
     assert data["operations_per_cycle"] == 2 * 2 * 16
     assert data["memory_bits"]["total"] == sum(ENGINE.bits.values())
 
@@ -103,7 +103,7 @@ def without(name):
     ],
 )
 def test_wrong_contracts(tmp_path, change, text):
-    path = write(tmp_path / "e.json", {**engine_contract(ENGINE, "small"), **change})
+    path = write(tmp_path / "e.json", {**engine_contract(ENGINE, "tiny"), **change})
     with pytest.raises(LutgenError) as caught:
         engine_of(path)
     assert str(caught.value) == f"{path}: {text}"
@@ -117,7 +117,7 @@ def test_contracts_that_are_none(tmp_path):
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(LutgenError, match="is not the contract of an engine"):
         engine_of(path)
-    data = engine_contract(ENGINE, "small")
+    data = engine_contract(ENGINE, "tiny")
     for key in ("version", "name", "parameters"):
         part = {name: value for name, value in data.items() if name != key}
         with pytest.raises(LutgenError) as caught:
@@ -127,7 +127,7 @@ def test_contracts_that_are_none(tmp_path):
 
 def test_what_was_left_out_may_be_null(tmp_path):
     """In files that people write."""
-    data = engine_contract(ENGINE, "small")
+    data = engine_contract(ENGINE, "tiny")
     data["parameters"] |= {"index_rows": None, "table_beat": None}
     assert engine_of(write(tmp_path / "e.json", data)) == ENGINE.resolved
 

@@ -170,6 +170,7 @@ def make(
             given = layers
         core = build(model, **folds, layers=given, loadable=args.loadable, target=target)
     notes = common.changed_folds(model, core, layers)
+    notes += common.changed_name(model, core, args.name)
     return core, None if solution is None else solving.explain(solution), notes
 
 

@@ -86,6 +86,12 @@ def loadable_case(
 
     stage, source, sink = contract["stages"][0], contract["input"], contract["output"]
     try:
+        # What is not the streams', or fits no load image, would take long to find out.
+        if (stage["in_features"], stage["out_features"]) != (source["elements"], sink["elements"]):
+            raise ValueError("features must be the elements of input and output")
+        tables = stage["codebooks"] * stage["centroids"] * stage["out_features"]
+        if tables * stage["table_bits"] > 32 * contract["load"]["words"]:
+            raise ValueError("tables must fit into the words of 'load'")
         core = build_loadable(
             **{key: stage[key] for key in ("codebooks", "subvec", "centroids", "metric", "shift")},
             table_bits=stage["table_bits"],

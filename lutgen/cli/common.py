@@ -25,13 +25,13 @@ __all__ = [
     "as_errors",
     "assignments",
     "changed_folds",
+    "changed_name",
     "fold_kwargs",
     "format_of",
     "integer",
     "model_of",
     "print_json",
     "print_table",
-    "read_contract",
     "say",
     "stage_table",
     "verilog_beside",
@@ -194,6 +194,19 @@ def changed_folds(model: "Model", core: "Core", layers: dict[str, dict[str, int]
     return notes
 
 
+def changed_name(model: "Model", core: "Core", wish: str | None = None) -> list[str]:
+    """A line if a core is not called what its model is, nor what was wished; also said."""
+    name = core.contract["name"]
+    if name == (model.name if wish is None else wish):
+        return []
+    note = (
+        f"the core is called {name}: tools can't have a module {model.name:.40}; --name of `lutgen "
+        "build` gives it another"
+    )
+    say(f"lutgen: note: {note}")
+    return [note]
+
+
 def assignments(options: Sequence[str], flag: str, form: str) -> dict[str, dict[str, Any]]:
     """What repeated options such as ``--layer NAME.KEY=VALUE`` say: values by name and key."""
     result: dict[str, dict[str, Any]] = {}
@@ -298,87 +311,13 @@ def format_of(path: Path) -> str | None:
     return data.get("format") if isinstance(data, dict) else None
 
 
-def read_contract(path: Path, kinds: str = "a core") -> dict[str, Any]:
-    """A core's contract.
-
-    Parameters
-    ----------
-    path : Path
-    kinds : str
-        What contracts would do, for the complaint.
-
-    Raises
-    ------
-    LutgenError
-        If the file is missing or is none that this version reads.
-    """
-    try:
-        data = read_json(path)
-    except OSError as error:
-        raise LutgenError(f"{path}: can't be read: {reason(error)}") from error
-    except LutgenError as error:
-        raise LutgenError(f"{path}: {error}") from error
-    except ValueError:
-        data = None
-    if not isinstance(data, dict) or data.get("format") != "lutgen-core":
-        raise LutgenError(
-            f"{path}: is not the contract of {kinds}; name the .json that `lutgen build` wrote"
-        )
-    if data.get("version") != 1:
-        raise LutgenError(
-            f"{path}, field 'version': is {data.get('version')!r:.40}, not 1; "
-            "upgrade lutgen to read it, or build the core again"
-        )
-    check_fields(data, CONTRACT, str(path))
-    return data
-
-
-PORT_FIELDS: dict[str, Any] = {
-    **dict.fromkeys(("elements", "bits", "lanes", "lane_bits", "beats"), int),
-    "port": str,
-    "signed": bool,
-}
-CONTRACT: dict[str, Any] = {
-    **dict.fromkeys(("name", "clock", "reset"), str),
-    **dict.fromkeys(("latency", "interval"), int),
-    "model": (None, {"name": str, "sha256": str}),
-    "ports": [{"name": str, "direction": str, "width": int}],
-    "input": {**PORT_FIELDS, "shape": [int]},
-    "output": {**PORT_FIELDS, "kind": str},
-    "load": (None, {"port": str, "words": int}),
-    "stages": [{"name": str, "op": str, "interval": int, "resources": dict}],
-    "resources": dict,
-    "tools": dict,
-}
-
-
-def check_fields(data: object, want: Any, where: str) -> None:
-    """Complains of the first field of JSON data that is missing or of another kind.
-
-    ``want`` is a type, a list with what every entry is, a dict of the fields that must be there, or
-    a pair of None and one of these for what may be null.
-    """
-    if isinstance(want, tuple):
-        if data is not None:
-            check_fields(data, want[1], where)
-        return
-    kind = want if isinstance(want, type) else type(want)
-    if type(data) is not kind:
-        raise LutgenError(f"{where}: must be of type {kind.__name__}, not {data!r:.40}")
-    if isinstance(data, list):
-        for entry in data:
-            check_fields(entry, want[0], where)
-    elif isinstance(data, dict) and isinstance(want, dict):
-        for key, inner in want.items():
-            if key not in data:
-                raise LutgenError(f"{where}, field {key!r}: is missing; build the core again")
-            check_fields(data[key], inner, f"{where}, field {key!r}")
+STREAM = ("port", "elements", "bits", "lanes", "lane_bits", "beats", "signed")
 
 
 def check_ports(contract: dict[str, Any], built: dict[str, Any], path: Path) -> None:
     """Complains if a core's streams are not those that its model or its options give."""
     for name in ("input", "output"):
-        for key in PORT_FIELDS:
+        for key in STREAM:
             have, want = contract[name][key], built[name][key]
             if have != want:
                 raise LutgenError(

@@ -115,7 +115,8 @@ def options_of(spec: "EngineSpec") -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Builds, writes, prints what the engine can do."""
-    from lutgen.host.build import NAME, build_engine, check_name
+    from lutgen.host.build import NAME, build_engine
+    from lutgen.spec.names import check_name
 
     target: Path = args.output
     for suffix in (".json", ".h", ".md"):
@@ -125,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     check_writable(target, inputs=[])
     spec, name = spec_of(args), NAME if args.name is None else args.name
     try:
-        check_name(name)
+        check_name(name, "an engine")
     except ValueError as error:
         raise LutgenError(f"argument --name: {error}") from None
     for note in notes_on(spec):
@@ -170,11 +171,11 @@ def notes_on(spec: "EngineSpec") -> list[str]:
 
 def show_contract(path: Path, args: argparse.Namespace) -> int:
     """``lutgen info`` of an engine."""
-    from lutgen.host.contract import engine_of
+    from lutgen.host.contract import read_engine
 
     if args.svg is not None:
         raise LutgenError(f"argument --svg: {path} is an engine; pictures are of cores of models")
-    spec, contract = engine_of(path), read_json(path)
+    spec, contract = read_engine(path)
     if args.json:
         common.print_json(contract)
     else:

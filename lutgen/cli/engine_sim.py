@@ -27,17 +27,17 @@ def run(args: argparse.Namespace) -> int:
     """Simulates and prints."""
     from lutgen.flows.engine import simulate_engine
     from lutgen.flows.products import random_job
-    from lutgen.host.contract import engine_of
+    from lutgen.host.contract import read_engine
 
     for key in ("faults", "layers", "vcd", "fst", "timing_samples", "driver", "layer"):
         if getattr(args, key):
             option = key.replace("_", "-")
             raise LutgenError(f"argument --{option}: goes with the core of a model, not an engine")
     path: Path = args.core
-    spec = engine_of(path)
+    spec, contract = read_engine(path)
     text = common.verilog_beside(path)
     said = NOTHING
-    name = read_json(path)["name"]
+    name: str = contract["name"]
     if args.model is None:
         if args.data is not None:
             raise LutgenError("argument --data: goes with a JOB folder of `lutgen compile`")

@@ -127,16 +127,22 @@ def show_job(folder: Path, args: argparse.Namespace) -> int:
 
 def picture_of(contract: dict[str, Any], path: Path) -> str:
     """The picture, if the contract says enough for one."""
-    stage = {"lanes": int}
-    queue = {"source": str, "target": str, "depth": int, "width": int}
-    common.check_fields(contract, {"queues": [queue], "stages": [stage]}, str(path))
+    where = [(contract, "", "queues")]
+    where += [
+        (s, f"field 'stages', entry {k}, ", "lanes") for k, s in enumerate(contract["stages"])
+    ]
+    for data, spot, key in where:
+        if key not in data:
+            raise LutgenError(f"{path}, {spot}field {key!r}: is missing; build the core again")
     return picture.draw(contract)
 
 
 def contract_of(path: Path) -> dict[str, Any]:
     """A core's contract; what is neither that nor a model gets an error that speaks of both."""
+    from lutgen.host.core_contract import read_core
+
     try:
-        return common.read_contract(path)
+        return read_core(path)
     except LutgenError as error:
         if "is not the contract" in str(error):
             raise LutgenError(

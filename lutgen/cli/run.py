@@ -119,7 +119,9 @@ def prepare(args: argparse.Namespace, path: str | None) -> "tuple[Model | None, 
         raise LutgenError(f"{path}: is no model; for a core's contract say --contract {path}")
     model = None if path is None else load(path)
     if args.contract is not None:
-        contract = common.read_contract(args.contract)
+        from lutgen.host.core_contract import read_core
+
+        contract = read_core(args.contract)
         verilog = common.verilog_beside(args.contract) if args.simulate else ""
         core = core_of(args, model, path, verilog, contract)
         if model is not None:
@@ -137,7 +139,9 @@ def prepare(args: argparse.Namespace, path: str | None) -> "tuple[Model | None, 
 
     file = file_of(model, args.data)
     with common.as_errors():
-        return model, build(model), file
+        core = build(model)
+    common.changed_name(model, core)
+    return model, core, file
 
 
 def core_of(

@@ -141,6 +141,7 @@ def prepare(args: argparse.Namespace) -> Case:
         with common.as_errors():
             core = build(model, **options, layers=layers, loadable=args.loadable)
         common.changed_folds(model, core, layers)
+        common.changed_name(model, core, args.name)
     else:
         core = core_of(model, args.model, *built_core(args.core), args.core)
         if args.layers and not core.contract.get("taps"):
@@ -201,7 +202,9 @@ def choose_driver(case: Case, args: argparse.Namespace, waves: Path | None) -> s
 
 def built_core(path: Path) -> tuple[str, dict[str, Any]]:
     """Text and contract of a built core."""
-    contract = common.read_contract(path, "a core or an engine")
+    from lutgen.host.core_contract import read_core
+
+    contract = read_core(path, "a core or an engine")
     return common.verilog_beside(path), contract
 
 

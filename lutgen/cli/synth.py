@@ -218,6 +218,7 @@ def make(args: argparse.Namespace, model: "Model", board: "Board | None") -> "tu
             loadable=args.loadable,
             target=device,
         )
+    common.changed_name(model, core, args.name)
     return core, solution.area.total
 
 

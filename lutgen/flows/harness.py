@@ -12,6 +12,7 @@ from typing import Any
 from lutgen import resources, scratch
 from lutgen.errors import LutgenError
 from lutgen.flows import cache, simbuild, tools
+from lutgen.spec.names import check_name, check_port
 
 __all__ = ["FLAGS", "WAVES", "build", "pins"]
 
@@ -59,6 +60,7 @@ def build(
     LutgenError
         If Verilator or what it needs is missing, or if it does not take the text.
     """
+    check_name(top, "a top module")
     program, version = tools.find_verilator()
     if waves == "fst":
         _check_libraries()
@@ -94,7 +96,7 @@ def build(
 def pins(top: str, cores: Sequence[tuple[str, Mapping[str, Any]]], waves: str | None = None) -> str:
     """The part of the program that knows the ports: C++ text."""
     first = cores[0][1]
-    inputs = {str(first[key]): 1 for key in ("clock", "reset")}
+    inputs = {check_port(first[key], f"the {key}"): 1 for key in ("clock", "reset")}
     for prefix, contract in cores:
         for port in contract["ports"]:
             if port["direction"] == "input" and port["name"] not in inputs:

@@ -18,6 +18,7 @@ from lutgen import scratch
 from lutgen.errors import LutgenError
 from lutgen.files import absolute, reason
 from lutgen.flows import cache, objcache, tools
+from lutgen.spec.names import check_name
 
 __all__ = ["SIMULATORS", "build", "last_error", "play"]
 
@@ -49,6 +50,7 @@ def build(verilog: str, top: str, simulator: str) -> tuple[Path, bool]:
     LutgenError
         If the simulator is missing, or does not take the text; the error names its log.
     """
+    check_name(top, "a top module")
     if simulator not in SIMULATORS:
         raise LutgenError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
     cocotb = tools.package_version("cocotb")

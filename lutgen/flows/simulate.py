@@ -20,6 +20,7 @@ from lutgen.flows.board import scoreboard
 from lutgen.flows.layers import Layers
 from lutgen.flows.report import CoreReport, SimReport
 from lutgen.numeric import Format, check_ints
+from lutgen.spec.names import check_name, check_port
 
 __all__ = ["DRIVERS", "Job", "side_by_side", "simulate", "simulate_batch"]
 
@@ -210,18 +211,19 @@ def side_by_side(top: str, cores: Sequence[tuple[str, Mapping[str, Any]]]) -> st
         Text and contract of each; no two may have the same name. The ports of a core get its name
         and an underscore in front (the ``prefix`` of its `Job`), except clock and reset.
     """
-    names = [str(contract["name"]) for _, contract in cores]
+    names = [check_name(contract["name"], "a core") for _, contract in cores]
     if len({*names, top}) != len(names) + 1:
         raise ValueError(f"Cores side by side must have names of their own, not {', '.join(names)}")
     shared = [cores[0][1]["clock"], cores[0][1]["reset"]]
-    ports = [f"input {name}" for name in shared]
+    ports = [f"input wire {check_port(name, 'clock and reset')}" for name in shared]
     body = []
     for name, (_, contract) in zip(names, cores, strict=True):
         pins = [f".{pin}({pin})" for pin in shared]
         for port in contract["ports"]:
             if port["name"] not in shared:
-                outer = f"{name}_{port['name']}"
-                ports.append(f"{port['direction']} [{port['width'] - 1}:0] {outer}")
+                outer = f"{name}_{check_port(port['name'], 'a port')}"
+                way = "input" if port["direction"] == "input" else "output"
+                ports.append(f"{way} wire [{int(port['width']) - 1}:0] {outer}")
                 pins.append(f".{port['name']}({outer})")
         body.append(f"  {name} {name}_core (" + ", ".join(pins) + ");\n")
     text = f"module {top} (\n  " + ",\n  ".join(ports) + "\n);\n" + "".join(body) + "endmodule\n"

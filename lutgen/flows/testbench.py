@@ -1,5 +1,6 @@
 """A test bench in plain Verilog that carries its vectors and checks a core by itself."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,7 +39,8 @@ def render(
     seed : int
         Of the stalls, and of bits that the core must not look at.
     core_file, bench_file : str
-        Names for the commands in the comment.
+        Names for the commands in the comment; others stand there for names that a shell or
+        Verilog would not take as they are.
 
     Raises
     ------
@@ -71,22 +73,28 @@ def render(
         "testbench.v.j2",
         top=contract["name"],
         bench=f"{contract['name']}_tb",
-        core_file=core_file,
-        bench_file=bench_file,
+        core_file=_file_name(core_file, "out.v"),
+        bench_file=_file_name(bench_file, "out_tb.v"),
         samples=len(values),
         source=source,
         sink=sink,
         clock=contract["clock"],
         reset=contract["reset"],
         words=len(image),
-        limit=4000 + 8 * cycles + still,
+        limit=min(4000 + 8 * cycles + still, (1 << 31) - 1),
         drain=min(cycles, 500) + 16,
         lfsr=int(rng.integers(1, 1 << 32)),
         blocks=blocks,
     )
 
 
-def _blocks(name: str, beats: NDArray[np.uint8]) -> list[list[str]]:
+def _file_name(name: str, usual: str) -> resources.Text:
+    """A file's name for a command line in a comment."""
+    plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", name)
+    return resources.Text(name if plain else usual)
+
+
+def _blocks(name: str, beats: NDArray[np.uint8]) -> list[resources.Text]:
     """Statements that fill a memory with ``[sample, beat, byte]``, in short blocks."""
     flat = beats.reshape(-1, beats.shape[2])
     bits = 8 * flat.shape[1]
@@ -94,4 +102,7 @@ def _blocks(name: str, beats: NDArray[np.uint8]) -> list[list[str]]:
         f"{name}[{number}] = {bits}'h{row[::-1].tobytes().hex()};"
         for number, row in enumerate(flat)
     ]
-    return [rows[i : i + BLOCK_ROWS] for i in range(0, len(rows), BLOCK_ROWS)]
+    return [
+        resources.Text("\n        ".join(rows[i : i + BLOCK_ROWS]))
+        for i in range(0, len(rows), BLOCK_ROWS)
+    ]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,27 +23,11 @@ from lutgen.numeric import Format, Grid, as_int
 from lutgen.spec.encoder import DigitSpec
 from lutgen.spec.linear import LAYER_METRICS, LinearSpec, format_acc_format
 from lutgen.spec.memory import network_memories
+from lutgen.spec.names import check_name
 from lutgen.spec.network import NetworkSpec, PortSpec, Stage
 from lutgen.spec.target import Form, choose_forms, memory_table, target_of
 
 __all__ = ["Core", "build", "build_loadable", "port_fields"]
-
-# Reserved words of Verilog-2005 and SystemVerilog that a model might be called by.
-KEYWORDS = frozenset(
-    """always and assign automatic begin bit buf bufif0 bufif1 byte case casex casez cell checker
-    class clocking cmos config const constraint context cover cross deassign default defparam design
-    disable do edge else end endcase endmodule enum event export extends extern final first_match
-    for force foreach forever fork function generate genvar global highz0 highz1 if iff ifnone
-    import incdir include initial inout input inside instance int integer interface join large let
-    liblist library local localparam logic longint macromodule matches medium modport module nand
-    negedge new nmos nor not notif0 notif1 null or output package packed parameter pmos posedge
-    primitive priority program property protected pull0 pull1 pulldown pullup pure rand randc real
-    realtime ref reg release repeat restrict return rnmos rpmos rtran scalared sequence shortint
-    shortreal signed small solve specify specparam static string strong strong0 strong1 struct super
-    supply0 supply1 table tagged task this throughout time timeprecision timeunit tran tri tri0 tri1
-    triand trior trireg type typedef union unique unsigned untyped use var vectored virtual void
-    wait wand weak while wire with within wor xnor xor""".split()
-)
 
 
 @dataclass(frozen=True)
@@ -124,7 +107,8 @@ def build(
     ----------
     model : Model
     name : str or None
-        The Verilog module; by default the model's name.
+        The Verilog module; by default the model's name, with ``_core`` behind it where that is
+        reserved (`lutgen.spec.names`).
     input_lanes : int or None
         Elements of an input beat; by default up to 4 bytes of them.
     lanes, fan_in, encoder_centroids, encoder_dims, window_channels, slide : int or None
@@ -284,8 +268,7 @@ def _generate(
     target: str | None = None,
     forms: Mapping[tuple[str, int, int], Form] | None = None,
 ) -> Core:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", spec.name) or spec.name in KEYWORDS:
-        raise ValueError(f"Name of a core must be a Verilog identifier, not {spec.name!r}")
+    check_name(spec.name, "a core")
     core = NetworkCore(spec, contents, taps=taps)
     memories = list(network_memories(spec, loadable_maps=bool(core.rams)))
     if target is not None and forms is None:

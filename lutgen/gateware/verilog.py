@@ -22,6 +22,8 @@ __all__ = ["Shared", "VerilogPlatform", "convert"]
 # yosys takes time quadratic in the statements of one initial block.
 BLOCK_ROWS = 32
 
+# A declaration of no bits: which element of one. Whatever used it, yosys has left out.
+EMPTY = re.compile(r"^ *(?:wire|reg) \[-1:0\] .*\n", re.MULTILINE)
 ESCAPED = re.compile(r"\\\S+\[\d+\]\S* ")  # an escaped identifier ends at a blank
 
 
@@ -71,7 +73,10 @@ class VerilogPlatform:
                 f"rows[{number}] = {store.width}'h{row:0{digits}x};"
                 for number, row in enumerate(store.rows)
             ]
-            fields["blocks"] = [rows[i : i + BLOCK_ROWS] for i in range(0, len(rows), BLOCK_ROWS)]
+            fields["blocks"] = [
+                resources.Text("\n        ".join(rows[i : i + BLOCK_ROWS]))
+                for i in range(0, len(rows), BLOCK_ROWS)
+            ]
         self.modules.append(resources.render(store.template, **fields))
         ports = {
             "i_clk": ClockSignal(store.domain),
@@ -139,7 +144,7 @@ def convert(component, name: str, forms: Mapping[tuple[str, int, int], Form] | N
     """
     platform = VerilogPlatform(name, forms)
     text = yosys.write_verilog(rtlil.convert(component, name=name, platform=platform))
-    return without_brackets("\n".join([text, *platform.modules]))
+    return without_brackets(EMPTY.sub("", "\n".join([text, *platform.modules])))
 
 
 def without_brackets(text: str) -> str:

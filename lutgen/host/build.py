@@ -1,22 +1,21 @@
 """Builds an engine: Verilog, its contract, a C header and a page of its registers."""
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lutgen import __version__
 from lutgen.files import write_text
-from lutgen.gateware.build import KEYWORDS
 from lutgen.gateware.engine.engine import Engine, ports
 from lutgen.gateware.verilog import convert
 from lutgen.host.contract import engine_contract
 from lutgen.host.header import c_header, markdown
 from lutgen.spec.engine import EngineSpec
 from lutgen.spec.engine_registers import engine_registers, fingerprint
+from lutgen.spec.names import check_name
 
-__all__ = ["NAME", "EngineBuild", "build_engine", "check_name"]
+__all__ = ["NAME", "EngineBuild", "build_engine"]
 
 NAME = "lutgen_engine"
 
@@ -55,17 +54,6 @@ class EngineBuild:
         return tuple(texts)
 
 
-def check_name(name: str) -> None:
-    """Complains of a name that no Verilog module can have.
-
-    Raises
-    ------
-    ValueError
-    """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in KEYWORDS:
-        raise ValueError(f"Name of an engine must be a Verilog identifier, not {name!r}")
-
-
 def build_engine(spec: EngineSpec, *, name: str = NAME) -> EngineBuild:
     """Verilog and descriptions of an engine.
 
@@ -77,9 +65,9 @@ def build_engine(spec: EngineSpec, *, name: str = NAME) -> EngineBuild:
     Raises
     ------
     ValueError
-        If the name is no Verilog identifier.
+        If the name is no Verilog identifier, or is reserved.
     """
-    check_name(name)
+    check_name(name, "an engine")
     registers = engine_registers(spec)
     clocks = ["clk", "enc_clk"] if spec.two_clocks else ["clk"]
     listed = [{"name": port, "direction": "input", "width": 1} for port in (*clocks, "rst")]

@@ -9,15 +9,37 @@ from lutgen import reading
 from lutgen.errors import LutgenError
 from lutgen.files import reason
 from lutgen.model.base import Fields
+from lutgen.model.schema import choice, listing, record, whole, word
 from lutgen.spec.engine import EngineSpec
 from lutgen.spec.engine_registers import fingerprint
+from lutgen.spec.names import check_name
 
-__all__ = ["FORMAT", "VERSION", "engine_contract", "engine_of", "parameters_of", "read_json"]
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "engine_contract",
+    "engine_of",
+    "parameters_of",
+    "read_engine",
+    "read_json",
+]
 
 FORMAT = "lutgen-engine"
 VERSION = 1
 MISSING = object()
 AGAIN = "build the engine again with `lutgen build`"
+VERSIONS = word(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,59}", "a version")
+PORTS = listing(
+    record(
+        {
+            "name": word(r"[a-z][a-z0-9_]{0,40}", "a port of an engine"),
+            "direction": choice("input", "output"),
+            "width": whole(1, 1 << 16),
+        }
+    ),
+    100,
+    1,
+)
 
 
 def engine_contract(spec: EngineSpec, name: str, **more: Any) -> dict[str, Any]:
@@ -57,7 +79,13 @@ def engine_contract(spec: EngineSpec, name: str, **more: Any) -> dict[str, Any]:
 
 
 def engine_of(path: str | os.PathLike[str]) -> EngineSpec:
-    """The engine that a contract describes.
+    """The engine that a contract describes; see `read_engine`."""
+    return read_engine(path)[0]
+
+
+def read_engine(path: str | os.PathLike[str]) -> tuple[EngineSpec, dict[str, Any]]:
+    """The engine that a contract describes, and the contract. All that it says beside the
+    parameters must be what follows from them.
 
     Raises
     ------
@@ -74,18 +102,41 @@ def engine_of(path: str | os.PathLike[str]) -> EngineSpec:
         for key in ("version", "name", "parameters"):
             if key not in data:
                 raise LutgenError(f"field {key!r}: is missing; {AGAIN}")
-        if data["version"] != VERSION:
+        if type(data["version"]) is not int or data["version"] != VERSION:
             raise LutgenError(
                 f"field 'version': is {data['version']!r:.40}, not {VERSION}; upgrade lutgen to "
                 f"read it, or {AGAIN}"
             )
+        try:
+            name = check_name(data["name"], "an engine")
+        except ValueError as error:
+            raise LutgenError(f"field 'name': {error}; {AGAIN}, and --name") from None
         spec = parameters_of(Fields(data["parameters"], "field 'parameters'"), AGAIN)
-        mark = data.get("fingerprint")
-        if mark is not None and mark != fingerprint(spec):
-            raise LutgenError(f"field 'fingerprint': does not belong to the parameters; {AGAIN}")
-        return spec
+        _check_derived(data, spec, name)
+        return spec, data
     except LutgenError as error:
         raise LutgenError(f"{path}: {error}") from error
+
+
+def _check_derived(data: dict[str, Any], spec: EngineSpec, name: str) -> None:
+    """Complains of what does not follow from the parameters, and of what is unknown."""
+    follows = engine_contract(spec, name)
+    clocks = ["clk", "enc_clk"] if spec.two_clocks else ["clk"]
+    follows |= {"clocks": clocks, "reset": "rst", "fingerprint": fingerprint(spec)}
+    given = ("format", "version", "name", "parameters")
+    for key, value in data.items():
+        if key in given:
+            continue
+        if key == "ports":
+            PORTS(value, f"field {key!r}", AGAIN)
+        elif key == "lutgen":
+            VERSIONS(value, f"field {key!r}", AGAIN)
+        elif key not in follows:
+            raise LutgenError(
+                f"field {key!r:.40}: is unknown to this version; a newer lutgen may have written it"
+            )
+        elif json.dumps(value, sort_keys=True) != json.dumps(follows[key], sort_keys=True):
+            raise LutgenError(f"field {key!r}: does not belong to the parameters; {AGAIN}")
 
 
 def read_json(path: Path) -> Any:
@@ -136,4 +187,4 @@ def parameters_of(data: Fields, mend: str) -> EngineSpec:
     try:
         return EngineSpec(**values).resolved
     except ValueError as error:
-        raise LutgenError(f"{data.where}: {error}; {mend}") from None
+        raise LutgenError(f"{data.where}: {error!s:.200}; {mend}") from None

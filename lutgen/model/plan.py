@@ -24,6 +24,7 @@ from lutgen.spec.argmax import ArgmaxSpec
 from lutgen.spec.conv import Conv2dSpec
 from lutgen.spec.encoder import IndexSpec
 from lutgen.spec.linear import LinearSpec
+from lutgen.spec.names import free_name
 from lutgen.spec.network import NetworkSpec, PortSpec, Stage, StageSpec
 from lutgen.spec.slide import EncodeSpec, SlideSpec
 from lutgen.spec.stream import RegrouperSpec
@@ -59,7 +60,8 @@ def plan(
     ----------
     model : Model
     name : str or None
-        The Verilog module; by default the model's name.
+        The Verilog module; by default the model's name, with ``_core`` behind it where that is
+        reserved (`lutgen.spec.names`).
     input_lanes : int or None
         Elements of an input beat; by default up to 4 bytes of them.
     fold : Fold or None
@@ -88,7 +90,9 @@ def plan(
         raise LutgenError(
             "field 'nodes': must hold a node that computes something, not only flatten"
         )
-    return NetworkSpec(name or model.name, planner.port, tuple(planner.stages))
+    return NetworkSpec(
+        free_name(model.name) if name is None else name, planner.port, tuple(planner.stages)
+    )
 
 
 def check_layers(model: Model, layers: Mapping[str, Fold]) -> None:

@@ -140,7 +140,7 @@ class EngineSpec:
         except ValueError as error:
             raise ParameterError("metric", str(error)) from None
         self._check("index_rows", "Rows of the index buffer", LEAST_PASS, 1 << 24)
-        self._check("result_rows", "Rows of results", 2)
+        self._check("result_rows", "Rows of results", 2, 1 << 24)
         for name in ("activation", "centroid", "table", "result"):
             try:
                 getattr(self, name)

@@ -6,7 +6,7 @@ from typing import Any
 
 from lutgen.flows.fpga.parts import Part
 from lutgen.flows.fpga.steps import Done, Step
-from lutgen.resources import render
+from lutgen.resources import Text, render
 
 __all__ = ["map_core", "map_top", "pack", "pins", "place"]
 
@@ -29,7 +29,7 @@ def map_core(verilog: str, name: str, part: Part, stages: Sequence[str] = ()) ->
         "synth.ys.j2",
         sources=["core.v"],
         inner="",
-        command=part.synthesis,
+        command=Text(part.synthesis),
         top=name,
         stages=stages,
     )
@@ -69,7 +69,7 @@ def map_top(
         "synth.ys.j2",
         sources=list(source),
         inner="box.v",
-        command=part.synthesis,
+        command=Text(part.synthesis),
         top=top,
         stages=(),
     )
