@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from lutgen.cli import common
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable
-from lutgen.reading import read_json
 
 if TYPE_CHECKING:
     from lutgen.spec.engine import EngineSpec

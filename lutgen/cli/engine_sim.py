@@ -9,7 +9,6 @@ import numpy as np
 from lutgen.cli import common
 from lutgen.cli.samples import NOTHING, clamping, read
 from lutgen.errors import LutgenError
-from lutgen.reading import read_json
 
 if TYPE_CHECKING:
     from lutgen.flows.engine import Outcome, Whole

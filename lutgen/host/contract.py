@@ -1,5 +1,6 @@
 """The contract of an engine: the JSON file beside its Verilog, all that its compiler needs."""
 
+import json
 import os
 from dataclasses import asdict, fields
 from pathlib import Path
