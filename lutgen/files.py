@@ -17,6 +17,7 @@ __all__ = [
     "absolute",
     "check_folder",
     "check_writable",
+    "plain",
     "reason",
     "write_bytes",
     "write_folder",
@@ -30,6 +31,11 @@ log = logging.getLogger("lutgen")
 def reason(error: OSError) -> str:
     """What the operating system says, without the file name that the caller adds."""
     return (error.strerror or str(error)).lower()
+
+
+def plain(name: str) -> str:
+    """A file's name as text that any file can hold: bytes that are no UTF-8 become escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:

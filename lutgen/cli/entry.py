@@ -60,8 +60,9 @@ def terminate(*_: object) -> NoReturn:
 
 
 def unraisable(what: "sys.UnraisableHookArgs") -> None:
-    """An interrupt where Python can't raise it comes again where it can."""
+    """An interrupt where Python can't raise it comes again a moment later, where it can."""
     if what.exc_type is KeyboardInterrupt:
-        signal.raise_signal(signal.SIGINT)
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
     else:
         sys.__unraisablehook__(what)

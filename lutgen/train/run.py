@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import lutgen
 from lutgen.errors import LutgenError
+from lutgen.files import plain
 from lutgen.model import Model
 from lutgen.numeric import Format, ceil_div
 from lutgen.train import refit as closed
@@ -475,7 +476,7 @@ class Run:
         self.accuracy["model"] = score(self.lookup, self.test, self.workers)[0]
         provenance = {
             "lutgen": lutgen.__version__,
-            "data": self.data.name,
+            "data": plain(self.data.name),
             "seed": self.options.seed,
             "split_seed": self.data.seed,
             "settings": self.settings,
