@@ -231,6 +231,48 @@ def test_an_engine_that_stays_busy():
     )
 
 
+class Slow(ModelTransport):
+    """An engine of which a packet never comes, and that takes some reads to end after an abort."""
+
+    def __init__(self, spec, reads):
+        super().__init__(spec)
+        self.reads, self.left = reads, 0
+        self.cancelled = []
+
+    async def begin(self, packets, room):
+        await super().begin({"tables": packets["tables"]}, room)
+
+    async def write(self, address, value):
+        control = engine_registers(ENGINE)["CONTROL"]
+        if address == control.offset and control.unpack(value)["abort"]:
+            self.left = self.reads
+        await super().write(address, value)
+
+    async def read(self, address):
+        if address == engine_registers(ENGINE)["STATUS"].offset and self.left:
+            self.left -= 1
+            return 1
+        return await super().read(address)
+
+    async def cancel(self):
+        self.cancelled.append(self.left)
+        await super().cancel()
+
+
+def test_packets_are_kept_until_the_engine_is_idle():
+    """The engine ends its packet of results after an abort, so the receiver must still be there."""
+    transport = Slow(ENGINE, 5)
+    with pytest.raises(LutgenError, match=r"the engine did not end and was aborted: Packets must"):
+        run(play(JOB, transport, X))
+    assert transport.cancelled == [0]
+
+
+def test_an_engine_that_no_abort_ends(monkeypatch):
+    monkeypatch.setattr("lutgen.host.player.POLLS", 9)
+    with pytest.raises(LutgenError, match=r"did not end and was aborted, but is busy still: Pack"):
+        run(play(JOB, Slow(ENGINE, 100), X))
+
+
 def test_registers_that_are_refused():
     class Refuses(ModelTransport):
         async def write(self, address, value):

@@ -47,6 +47,9 @@ class AsyncFifo(wiring.Component):
         In domain ``write``.
     o : Out(stream)
         In domain ``read``.
+    passed : Out(1)
+        In domain ``write``: all that was pushed has left the memory, the last of it perhaps for
+        ``o``. It may come late, never early.
     """
 
     def __init__(self, spec: CrossingSpec, shape, *, write: str, read: str):
@@ -55,7 +58,13 @@ class AsyncFifo(wiring.Component):
         self.spec = spec
         self.write = write
         self.read = read
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape)),
+                "o": Out(stream.Signature(shape)),
+                "passed": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -78,6 +87,7 @@ class AsyncFifo(wiring.Component):
         apart = 3 << spec.count_bits - 2
         m.d.comb += [
             self.i.ready.eq((written != fetched_seen ^ apart) & ~write_held),
+            self.passed.eq((written == fetched_seen) & ~write_held),
             push.eq(self.i.valid & self.i.ready),
             memory.load.en.eq(push),
             memory.load.addr.eq(write_row),

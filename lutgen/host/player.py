@@ -101,7 +101,8 @@ async def play(
     ------
     LutgenError
         If the device is not the engine that the job was compiled for, or a job ends with an error
-        or not at all; the text names the step. The engine is idle then, and takes the next job.
+        or not at all; the text names the step. The engine is idle then, and takes the next job,
+        unless the text says that it is busy still: then its results were not taken.
     ValueError
         If they are no samples of the model's input, or the batch is too large for a job of the
         engine.
@@ -173,8 +174,7 @@ async def _play(
     try:
         for name, fields in spec.registers().items():
             await registers.set(name, **fields)
-        # After an error the packet ends by one beat more.
-        await transport.begin(step.packets(spec, x), spec.result_bytes + engine.result.beat)
+        await transport.begin(step.packets(spec, x), spec.result_bytes)
         await registers.set("CONTROL", start=1)
     except BusError as error:
         await transport.cancel()
@@ -182,10 +182,11 @@ async def _play(
     try:
         packet = await transport.finish()
     except TimeoutError as error:
-        await registers.set("CONTROL", abort=1)
-        await transport.cancel()
-        raise LutgenError(f"{where}: the engine did not end and was aborted: {error}") from error
-    await _idle(registers, where)
+        text = await _abort(registers, transport)
+        raise LutgenError(f"{where}: the engine did not end and {text}: {error}") from error
+    if not await _is_idle(registers):
+        text = await _abort(registers, transport)
+        raise LutgenError(f"{where}: the engine stayed busy after its results and {text}")
     errors = await registers.get("ERROR")
     found = [text for name, text in ERRORS.items() if errors[name]]
     if found:
@@ -199,10 +200,19 @@ async def _play(
     return result
 
 
-async def _idle(registers: Registers, where: str) -> None:
-    """Waits for the end of a job whose result packet has come."""
+async def _is_idle(registers: Registers) -> bool:
+    """Waits for the end of a job that has nothing to wait for any more; gives whether it came."""
     for _ in range(POLLS):
         if not (await registers.get("STATUS"))["busy"]:
-            return
+            return True
+    return False
+
+
+async def _abort(registers: Registers, transport: Transport) -> str:
+    """Ends a job whatever its streams do; gives what has become of it, in words."""
     await registers.set("CONTROL", abort=1)
-    raise LutgenError(f"{where}: the engine stayed busy after its results and was aborted")
+    # Packets are only forgotten then: until it is idle, the engine ends the packet of results, which
+    # the receiver has to take, and may take beats of the others.
+    idle = await _is_idle(registers)
+    await transport.cancel()
+    return "was aborted" if idle else "was aborted, but is busy still"

@@ -43,7 +43,9 @@ class Transport(Bus, Protocol):
         ...
 
     async def cancel(self) -> None:
-        """Forgets the packets under way, after an abort of the engine: the next ones begin anew."""
+        """Forgets the packets under way, once the engine is idle after an abort: the next ones
+        begin anew. Until then the receiver goes on to take the packet of results.
+        """
         ...
 
 

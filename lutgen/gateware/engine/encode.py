@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from lutgen.gateware.encoder import CentroidEncoder
 from lutgen.gateware.engine.channel import Channel, packet_layout
+from lutgen.gateware.engine.rest import Rest
 from lutgen.gateware.engine.tables import room
 from lutgen.gateware.engine.walk import SIZE, Walk
 from lutgen.gateware.fifo import Fifo, Pushes
@@ -328,14 +329,9 @@ class Encode(wiring.Component):
         Payload `packet_layout`.
     job : In(encode_job)
         Stays as it is while ``run`` or ``active`` is high.
-    run, stop : In(1)
-        A job is under way; it has failed.
-    active : Out(1)
-        Follows ``run``.
-    finished : Out(1)
-        Both packets have ended; where the job was stopped, nothing is left inside either.
-    forced : In(1)
-        Together with ``stop``: packets are not waited for.
+    run, stop, forced, passed : In(1)
+    active, finished, drained : Out(1)
+        See `Rest`.
     faults : Out(4)
         Activations short, long, centroids short, long; until ``active`` falls.
     o : Out(stream)
@@ -352,8 +348,10 @@ class Encode(wiring.Component):
                 "run": In(1),
                 "stop": In(1),
                 "forced": In(1),
+                "passed": In(1),
                 "active": Out(1),
                 "finished": Out(1),
+                "drained": Out(1),
                 "faults": Out(4),
                 "o": Out(stream.Signature(data.ArrayLayout(spec.code_bits, spec.fan_in))),
             }
@@ -362,7 +360,7 @@ class Encode(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         spec = self.spec
-        m.d.sync += self.active.eq(self.run)
+        m.submodules.rest = rest = Rest(spec.index_fifo.depth)
         m.submodules.activations = rows = Channel(spec.activation.bits)
         m.submodules.centroids = centroids = Channel(spec.centroid.bits)
         connect(m, flipped(self.i_activations), rows.i)
@@ -387,13 +385,8 @@ class Encode(wiring.Component):
         connect(m, array.o, fifo.i)
         connect(m, loader.load, array.load)
         uses_centroids = self.active & ~self.job.indices
-        settled = Signal(name="settled")
-        rows_faults = rows.short, rows.long
-        centroid_faults = centroids.short, centroids.long
-        begun = Signal(name="begun")  # rows of indices that have been begun and not taken
-        inside = Signal(range(spec.index_fifo.depth + 1), name="inside")
-        taken = self.o.valid & self.o.ready
-        m.d.sync += inside.eq(inside + array.o.reserve - taken)
+        faults = Cat(rows.short, rows.long, centroids.short, centroids.long)
+        begun = Signal(name="begun")  # a row has begun and takes its steps
         m.d.comb += [
             rows.active.eq(self.active),
             rows.stop.eq(self.stop),
@@ -418,18 +411,22 @@ class Encode(wiring.Component):
             self.o.valid.eq(fifo.o.valid),
             self.o.p.eq(fifo.o.p),
             fifo.o.ready.eq(self.o.ready),
-            self.finished.eq(self.active & settled),
-            # In step with `active`, so that none of a job is seen in the next one.
-            self.faults.eq(Mux(self.active, Cat(*rows_faults, *centroid_faults), 0)),
+            rest.run.eq(self.run),
+            rest.stop.eq(self.stop),
+            rest.forced.eq(self.forced),
+            rest.ended.eq(rows.finished & (centroids.finished | self.job.indices)),
+            rest.faulty.eq(faults.any()),
+            rest.reserve.eq(array.o.reserve),
+            rest.taken.eq(self.o.valid & self.o.ready),
+            rest.passed.eq(self.passed),
+            self.active.eq(rest.active),
+            self.finished.eq(rest.finished),
+            self.drained.eq(rest.drained),
         ]
+        # From registers that fall in step with `active`: none of a job is seen in the next one.
+        m.d.sync += self.faults.eq(Mux(self.active & self.run, faults, 0))
         with m.If(array.o.reserve):
             m.d.sync += begun.eq(1)
         with m.If(array.i.ready & array.i.valid):
             m.d.sync += begun.eq(0)
-        ended = rows.finished & (centroids.finished | self.job.indices)
-        m.d.sync += settled.eq(
-            self.active & Mux(self.stop, (ended | self.forced) & (inside == 0) & ~begun, ended)
-        )
-        with m.If(idle):
-            m.d.sync += [inside.eq(0), begun.eq(0)]
         return m

@@ -21,7 +21,7 @@ from lutgen.gateware.engine.control import JobControl
 from lutgen.gateware.engine.encode import Encode
 from lutgen.gateware.engine.indices import IndexRing
 from lutgen.gateware.engine.match import CAUSES, Matcher, Sequencer, matcher_signature
-from lutgen.gateware.engine.results import INDICES, Results
+from lutgen.gateware.engine.results import INDICES, Results, Serialiser
 from lutgen.gateware.engine.tables import TableLoader, room
 from lutgen.gateware.pingpong import PingPong
 from lutgen.gateware.registers import RegisterFile
@@ -96,7 +96,8 @@ class Engine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.registers = registers = RegisterFile(self.registers)
-        m.submodules.control = control = JobControl()
+        settle = max(self.spec.matcher_latency, Serialiser.latency) + 1
+        m.submodules.control = control = JobControl(settle)
         self._connect_lite(m, registers.bus)
         encode, row = self._encode(m, registers, control)
         self._match(m, registers, control, row, encode)
@@ -144,9 +145,16 @@ class Engine(wiring.Component):
             )
             m.submodules.crossing = crossing
             connect(m, encode.o, crossing.i)
+            m.d.comb += encode.passed.eq(crossing.passed)
             row = crossing.o
+            # Until both sides have been reset, no job may begin.
+            held = FFSynchronizer(
+                ResetSignal(ENC), control.held, o_domain="sync", init=1, reset_less=False
+            )
+            m.submodules.held_level = held
         else:
             m.submodules.encode = encode
+            m.d.comb += encode.passed.eq(1)
             row = encode.o
         self._connect_stream(m, "a", encode.i_activations)
         self._connect_stream(m, "c", encode.i_centroids)
@@ -156,16 +164,18 @@ class Engine(wiring.Component):
         for name in ("run", "stop", "forced"):
             self._level(m, getattr(control, name), getattr(encode, name), domain, name)
         seen = {}
-        for name in ("active", "finished", "faults"):
+        for name in ("active", "finished", "drained", "faults"):
             source = getattr(encode, name)
             seen[name] = Signal.like(source, name=f"{name}_seen")
             self._level(m, source, seen[name], "sync", name)
         return seen, row
 
     def _level(self, m, source, sink, domain, name):
-        """A level to the other side."""
+        """A level to the other side, low after a reset."""
         if self.spec.two_clocks:
-            m.submodules[f"{name}_level"] = FFSynchronizer(source, sink, o_domain=domain)
+            m.submodules[f"{name}_level"] = FFSynchronizer(
+                source, sink, o_domain=domain, reset_less=False
+            )
         else:
             m.d.comb += sink.eq(source)
 
@@ -190,10 +200,8 @@ class Engine(wiring.Component):
         kind = registers.mode_results
         matches, gives_indices = kind != INDICES, kind == INDICES
         indices = results.i_indices
-        going = Signal(name="going")
-        ended = Signal(name="inputs_ended")
+        going = control.go
         m.d.comb += [
-            going.eq(control.run & ~control.stop),
             channel.active.eq(control.run & matches),
             channel.stop.eq(control.stop),
             channel.final.eq(loader.final),
@@ -206,7 +214,7 @@ class Engine(wiring.Component):
             ring.i.p.eq(row.p),
             indices.valid.eq(row.valid & going & gives_indices),
             indices.p.eq(row.p),
-            row.ready.eq(control.stop | (gives_indices & indices.ready) | (matches & ring.i.ready)),
+            row.ready.eq(~going | (gives_indices & indices.ready) | (matches & ring.i.ready)),
             ring.read.eq(sequencer.steps),
             ring.frees.eq(sequencer.frees),
             ring.rewinds.eq(sequencer.rewinds),
@@ -219,7 +227,10 @@ class Engine(wiring.Component):
             results.go.eq(going),
             results.fresh.eq(control.fresh),
             results.tail.eq(control.tail),
-            results.closing.eq(ended),
+            results.closing.eq(
+                encode["finished"]
+                & (gives_indices | (channel.finished & ~channel.short & ~channel.long))
+            ),
             results.write.eq(loader.write.is_map),
             results.entry.eq(loader.write.entry),
             results.code.eq(loader.write.data),
@@ -231,10 +242,10 @@ class Engine(wiring.Component):
             results.push.eq(done[0].o_valid),
             results.i.as_value().eq(Cat(part.o.as_value() for part in done)),
         ]
-        table_ended = channel.finished | gives_indices | control.forced
         m.d.comb += [
-            ended.eq(encode["finished"] & table_ended),
-            control.inputs.eq(ended),
+            control.drained.eq(
+                encode["drained"] & (gives_indices | channel.finished | control.forced)
+            ),
             control.ended.eq(results.ended),
             control.active.eq(encode["active"]),
             self.m_axis_tvalid.eq(results.o.valid),

@@ -132,6 +132,8 @@ class Serialiser(wiring.Component):
         The row that it shows.
     closing : In(1)
         The job's last beat may begin.
+    closes : Out(1)
+        It does.
     write, entry, code : In
         Of the map.
     o : Out(Pushes)
@@ -150,6 +152,7 @@ class Serialiser(wiring.Component):
                 "next": Out(1),
                 "row": In(data.ArrayLayout(signed(spec.acc.bits), spec.outputs)),
                 "closing": In(1),
+                "closes": Out(1),
                 "write": In(1),
                 "entry": In(spec.output_bits),
                 "code": In(spec.output_bits),
@@ -178,6 +181,7 @@ class Serialiser(wiring.Component):
             begins.eq(self.go & shown & self.o.space & (self.closing | ~walk.final)),
             self.next.eq(self.there & (~shown | (begins & walk.ends["beat"]))),
             self.o.reserve.eq(begins),
+            self.closes.eq(begins & walk.final),
         ]
         with m.If(self.next):
             m.d.sync += shown.eq(1)
@@ -267,7 +271,8 @@ class Results(wiring.Component):
     closing : In(1)
         The job's last beat may begin.
     tail : In(1)
-        Ends the packet of a job that has failed, with a beat of nothing; held until ``ended``.
+        Ends the packet of a job that has failed, with a beat of nothing, unless its last beat has
+        begun; held until ``ended``. No beat is on its way to the queue.
     ended : Out(1)
         The packet's last beat has been taken; until ``fresh``.
     space, reserve, push, i
@@ -324,9 +329,10 @@ class Results(wiring.Component):
             serialiser.o.space.eq(fifo.i.space),
         ]
         moves, number, final = self._indices(m, fifo.i.space)
-        tails, tailed = Signal(name="tails"), Signal(name="tailed")
+        # The beat that ends the packet has begun; there is one of them.
+        tails, closed = Signal(name="tails"), Signal(name="closed")
         m.d.comb += [
-            tails.eq(self.tail & ~tailed & fifo.i.space & ~serialiser.o.valid),
+            tails.eq(self.tail & ~closed & fifo.i.space),
             fifo.i.reserve.eq(serialiser.o.reserve | moves | tails),
             fifo.i.valid.eq(serialiser.o.valid | moves | tails),
             fifo.i.p.eq(serialiser.o.p),
@@ -335,11 +341,12 @@ class Results(wiring.Component):
             m.d.comb += [fifo.i.p.data.eq(self._codes()[number]), fifo.i.p.last.eq(final)]
         with m.If(tails):
             m.d.comb += [fifo.i.p.data.eq(0), fifo.i.p.last.eq(1)]
-            m.d.sync += tailed.eq(1)
+        with m.If(tails | serialiser.closes | (moves & final)):
+            m.d.sync += closed.eq(1)
         with m.If(self.o.valid & self.o.ready & self.o.p.last):
             m.d.sync += self.ended.eq(1)
         with m.If(self.fresh):
-            m.d.sync += [self.ended.eq(0), tailed.eq(0)]
+            m.d.sync += [self.ended.eq(0), closed.eq(0)]
         return m
 
     def _indices(self, m, space):
