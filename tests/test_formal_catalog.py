@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from amaranth.hdl import Assert, Fragment
+from amaranth.hdl import Assert, Const, Fragment, Signal
 
 from lutgen.cli.main import main
 from lutgen.errors import LutgenError
@@ -13,14 +13,19 @@ from lutgen.flows import prove
 from lutgen.formal.axilite import AxiLiteProof
 from lutgen.formal.catalog import CASES, CLAIMS, small_layer
 from lutgen.formal.crossing import CrossingProof
+from lutgen.formal.drain import DrainProof
 from lutgen.formal.fifo import FifoProof
 from lutgen.formal.harness import Proof
 from lutgen.formal.index_buffer import IndexBufferProof
+from lutgen.formal.packet import PacketProof
 from lutgen.formal.pingpong import PingPongProof
 from lutgen.formal.port import PortProof
 from lutgen.formal.ring import LedgerProof
 from lutgen.formal.stream import RegrouperProof
 from lutgen.gateware.crossing import AsyncFifo
+from lutgen.gateware.engine.control import JobControl
+from lutgen.gateware.engine.rest import Rest
+from lutgen.gateware.engine.results import Results
 from lutgen.gateware.fifo import Fifo
 from lutgen.gateware.index_buffer import IndexBuffer
 from lutgen.gateware.pingpong import PingPong
@@ -133,6 +138,33 @@ class Impatient(PingPong):
         return m
 
 
+class Tailing(Results):
+    """Ends the packet of a stopped job, whether its last beat has begun or not."""
+
+    def _tails(self, m, closed):
+        tailed = Signal()
+        m.d.sync += tailed.eq(self.tail)
+        return self.tail & ~tailed
+
+
+class Hasty(JobControl):
+    """Waits for a time instead of an answer."""
+
+    def _runs_out(self):
+        return Const(1)
+
+
+class Careless(Rest):
+    """Comes to rest while rows are still in the crossing."""
+
+    def _quiet(self, inside):
+        return inside == 0
+
+
+def drain(**parts):
+    return DrainProof(CrossingSpec(1, 2), **parts)
+
+
 LAYER = small_layer(2, 2)
 MISTAKES = {
     "queue in memory: space one entry too late": lambda: FifoProof(FifoSpec(2, 5), Deeper),
@@ -167,6 +199,16 @@ MISTAKES = {
         CrossingSpec(2, 2), late(AsyncFifo, lambda part: part.i.ready.eq(1))
     ),
     "crossing: pointers in binary": lambda: CrossingProof(CrossingSpec(2, 4), Binary),
+    "crossing: passed too early": lambda: CrossingProof(
+        CrossingSpec(2, 2), late(AsyncFifo, lambda part: part.passed.eq(1))
+    ),
+    "drain: rows left in the crossing": lambda: drain(rest=Careless),
+    "drain: a time in place of an answer": lambda: drain(control=Hasty),
+    "drain: begins anew before all is over": lambda: drain(
+        control=late(JobControl, lambda part: part.stop.eq(part.run & ~part.go))
+    ),
+    "packet: a second one of one beat": lambda: PacketProof(results=Tailing),
+    "packet: ended while beats are under way": lambda: PacketProof(control=lambda _: JobControl(1)),
     "halves: filled while they are read": lambda: PingPongProof(1, Impatient),
 }
 
@@ -238,7 +280,7 @@ def test_command_names_the_parts(capsys):
     assert main(["prove", "queue"]) == 2
     assert capsys.readouterr().err == (
         "lutgen: error: argument PART: must be one of fifo, regrouper, index_buffer, ledger, port, "
-        "axilite, crossing, pingpong, not 'queue'\n"
+        "axilite, crossing, drain, packet, pingpong, not 'queue'\n"
     )
 
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from lutgen.formal.axilite import AxiLiteProof
 from lutgen.formal.crossing import CrossingProof
+from lutgen.formal.drain import DrainProof
 from lutgen.formal.fifo import FifoProof
 from lutgen.formal.harness import Proof
 from lutgen.formal.index_buffer import IndexBufferProof
+from lutgen.formal.packet import PacketProof
 from lutgen.formal.pingpong import PingPongProof
 from lutgen.formal.port import PortProof
 from lutgen.formal.ring import LedgerProof
@@ -30,6 +32,8 @@ CLAIMS = {
     "port": "whole samples go on; results of good frames only, once, in order; exact accounts",
     "axilite": "one response for each address and data; responses, values, strobes as the map says",
     "crossing": "no loss, no doubling, order, whatever two clocks do; offers hold; progress",
+    "drain": "an idle engine holds nothing, on either clock; a job takes its own rows and errors",
+    "packet": "one packet of results a job, however it ends; nothing is left behind it",
     "pingpong": "no use before its load, no load before the last read; turns; progress",
 }
 
@@ -166,6 +170,16 @@ def _crossings():
         )
 
 
+def _drains():
+    for depth in (2, 4):
+        yield Case(
+            "drain",
+            f"depth={depth}",
+            lambda depth=depth: DrainProof(CrossingSpec(1, depth)),
+            depth == 2,
+        )
+
+
 def _pingpongs():
     for drain in (0, 1, 3):
         yield Case(
@@ -181,5 +195,7 @@ CASES = (
     *_ports(),
     Case("axilite", "5 registers of all kinds", AxiLiteProof, True),
     *_crossings(),
+    *_drains(),
+    Case("packet", "1 lane, 3 rows", PacketProof, True),
     *_pingpongs(),
 )

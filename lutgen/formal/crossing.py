@@ -66,16 +66,22 @@ class CrossingProof(Proof):
     spec : CrossingSpec
     part : type
         `AsyncFifo`, or one with a mistake in it.
+    **more
+        Inputs of proofs that build on this one.
     """
 
-    def __init__(self, spec: CrossingSpec, part: type = AsyncFifo):
+    def __init__(self, spec: CrossingSpec, part: type = AsyncFifo, **more):
         self.spec = spec
         self.part = part
         bits = spec.count_bits
         members = {"write_tick": 1, "read_tick": 1, "write_choice": bits, "read_choice": bits}
-        super().__init__({**members, "push": 1, "p": spec.width, "ready": 1, "mark": 1})
+        super().__init__({**members, "push": 1, "p": spec.width, "ready": 1, "mark": 1, **more})
 
     def build(self, m):
+        self.queue(m)
+
+    def queue(self, m):
+        """Adds the queue and what is proven of it; gives it, and a look inside."""
         fifo = self.part(self.spec, self.spec.width, write="write", read="read")
         ticks = {"write": self.write_tick, "read": self.read_tick}
         choices = {"write": self.write_choice, "read": self.read_choice}
@@ -98,6 +104,7 @@ class CrossingProof(Proof):
         self._pointers(m, inside, fifo, queue)
         self._gray(m, inside)
         self._contents(m, inside, fifo, queue)
+        return fifo, inside
 
     def _pointers(self, m, inside, fifo, queue):
         """Each side is at most behind with what it knows of the other, and not for long."""
@@ -128,6 +135,13 @@ class CrossingProof(Proof):
         m.d.comb += [
             Assert(waits < spec.space_ticks),
             Assert(implies(waits == 1, behind[1] != spec.depth)),
+        ]
+        # What has passed is never said too early, and not late.
+        waits = self._waits(m, self.write_tick, (stored == 0) & ~fifo.passed)
+        m.d.comb += [
+            Assert(implies(fifo.passed, stored == 0)),
+            Assert(waits < spec.space_ticks),
+            Assert(implies(waits == 1, behind[1] == 0)),
         ]
 
     def _waits(self, m, tick, wanting):

@@ -211,7 +211,7 @@ async def _is_idle(registers: Registers) -> bool:
 async def _abort(registers: Registers, transport: Transport) -> str:
     """Ends a job whatever its streams do; gives what has become of it, in words."""
     await registers.set("CONTROL", abort=1)
-    # Packets are only forgotten then: until it is idle, the engine ends the packet of results, which
+    # Packets are forgotten only once it is idle: until then it ends the packet of results, which
     # the receiver has to take, and may take beats of the others.
     idle = await _is_idle(registers)
     await transport.cancel()

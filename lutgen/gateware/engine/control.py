@@ -67,11 +67,13 @@ class JobControl(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         state = Signal(State, name="state")
+        # What goes to the other side comes from registers.
+        running = Signal(name="running")
         failed, forced = Signal(name="has_failed"), Signal(name="was_forced")
         wait = Signal(range(self.settle + 1), name="wait")
         m.d.comb += [
             self.busy.eq((state != State.IDLE) | self.held),
-            self.run.eq((state != State.IDLE) & (state != State.CLOSE)),
+            self.run.eq(running),
             self.go.eq(state == State.RUN),
             self.stop.eq(failed),
             self.tail.eq(state == State.TAIL),
@@ -82,25 +84,29 @@ class JobControl(wiring.Component):
             with m.Case(State.IDLE):
                 with m.If(self.start & ~self.held):
                     m.d.comb += self.started.eq(1)
-                    m.d.sync += state.eq(State.RUN)
+                    m.d.sync += [running.eq(1), state.eq(State.RUN)]
             with m.Case(State.RUN):
                 m.d.sync += wait.eq(self.settle)
                 with m.If(self.abort | self.fault):
                     m.d.sync += [failed.eq(1), forced.eq(self.abort), state.eq(State.STOP)]
                 with m.Elif(self.ended):
-                    m.d.sync += state.eq(State.CLOSE)
+                    m.d.sync += [running.eq(0), state.eq(State.CLOSE)]
             with m.Case(State.STOP):
                 with m.If(self.abort):
                     m.d.sync += forced.eq(1)
                 with m.If(wait != 0):
                     m.d.sync += wait.eq(wait - 1)
-                with m.Elif(self.drained):
+                with m.Elif(self._runs_out()):
                     m.d.sync += state.eq(State.TAIL)
             with m.Case(State.TAIL):
                 with m.If(self.ended):
-                    m.d.sync += state.eq(State.CLOSE)
+                    m.d.sync += [running.eq(0), state.eq(State.CLOSE)]
             with m.Default():
                 with m.If(~self.active):
                     m.d.comb += self.done.eq(1)
                     m.d.sync += [failed.eq(0), forced.eq(0), state.eq(State.IDLE)]
         return m
+
+    def _runs_out(self):
+        """Whether nothing is waited for any more, on any side."""
+        return self.drained

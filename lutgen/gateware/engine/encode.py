@@ -404,9 +404,9 @@ class Encode(wiring.Component):
             array.half.eq(halves.use),
             array.encoder.eq(loader.encoder),
             halves.release.eq(array.release),
-            # A stopped job's row that waits is thrown away with everything else.
+            # A row that waits when a job ends is thrown away with everything else.
             array.i.p.eq(feed.o.p),
-            array.i.valid.eq(feed.o.valid & (~self.stop | begun)),
+            array.i.valid.eq(feed.o.valid & ((self.run & ~self.stop) | begun)),
             feed.o.ready.eq(array.i.ready),
             self.o.valid.eq(fifo.o.valid),
             self.o.p.eq(fifo.o.p),

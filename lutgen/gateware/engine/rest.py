@@ -52,7 +52,7 @@ class Rest(wiring.Component):
         inside = Signal(range(self.depth + 1), name="inside")  # rows begun and not handed over
         quiet, stays = Signal(name="quiet"), Signal(name="stays")
         m.d.comb += [
-            quiet.eq((inside == 0) & self.passed),
+            quiet.eq(self._quiet(inside)),
             stays.eq(self.active & (self.run | ~quiet)),
         ]
         m.d.sync += [
@@ -62,3 +62,7 @@ class Rest(wiring.Component):
             self.drained.eq(stays & self.stop & (self.ended | self.forced) & quiet),
         ]
         return m
+
+    def _quiet(self, inside):
+        """Whether no row is on its way."""
+        return (inside == 0) & self.passed

@@ -319,20 +319,23 @@ class Results(wiring.Component):
         connect(m, fifo.o, flipped(self.o))
         for name in ("reserve", "push", "i"):
             m.d.comb += getattr(queue, name).eq(getattr(self, name))
-        for name in ("job", "go", "closing", "write", "entry", "code"):
+        for name in ("job", "closing", "write", "entry", "code"):
             m.d.comb += getattr(serialiser, name).eq(getattr(self, name))
+        # The beat that ends the packet has begun: none follows it.
+        closed, going = Signal(name="closed"), Signal(name="going")
         m.d.comb += [
+            going.eq(self.go & ~closed),
+            serialiser.go.eq(going),
             self.space.eq(queue.space),
             queue.next.eq(serialiser.next),
             serialiser.there.eq(queue.there),
             serialiser.row.eq(queue.o),
             serialiser.o.space.eq(fifo.i.space),
         ]
-        moves, number, final = self._indices(m, fifo.i.space)
-        # The beat that ends the packet has begun; there is one of them.
-        tails, closed = Signal(name="tails"), Signal(name="closed")
+        moves, number, final = self._indices(m, going & fifo.i.space)
+        tails = Signal(name="tails")
         m.d.comb += [
-            tails.eq(self.tail & ~closed & fifo.i.space),
+            tails.eq(self._tails(m, closed) & fifo.i.space),
             fifo.i.reserve.eq(serialiser.o.reserve | moves | tails),
             fifo.i.valid.eq(serialiser.o.valid | moves | tails),
             fifo.i.p.eq(serialiser.o.p),
@@ -348,6 +351,10 @@ class Results(wiring.Component):
         with m.If(self.fresh):
             m.d.sync += [self.ended.eq(0), closed.eq(0)]
         return m
+
+    def _tails(self, m, closed):
+        """Whether the packet has to be ended."""
+        return self.tail & ~closed
 
     def _indices(self, m, space):
         """Beats of rows of indices, where these are the results."""
@@ -368,11 +375,7 @@ class Results(wiring.Component):
         m.submodules.index_walk = ResetInserter(self.fresh)(m_fresh)
         m.d.comb += [
             moves.eq(
-                self.go
-                & (job.kind == INDICES)
-                & self.i_indices.valid
-                & space
-                & (self.closing | ~walk.final)
+                (job.kind == INDICES) & self.i_indices.valid & space & (self.closing | ~walk.final)
             ),
             self.i_indices.ready.eq(moves & walk.ends["beat"]),
         ]
