@@ -37,6 +37,7 @@ struct Job {
     std::vector<Word> packets[3];
     std::vector<std::pair<Word, Word>> expected;  // value, mask
     Word must, may;
+    bool some;  // of `may`, one at least
     unsigned source_gap, sink_gap, lite_gap;
     bool eager, hammer, idle_abort;
     long stall_beat, stall_cycles, cycles;
@@ -267,7 +268,8 @@ void judge(const Job& job, long errors) {
     const bool complete = length == whole && right == whole;
     if (errors >= 0) {
         const Word found = errors;
-        if ((found & job.must) != job.must || (found & ~(job.must | job.may)))
+        if ((found & job.must) != job.must || (found & ~(job.must | job.may)) ||
+            (job.some && !found))
             fail("ERROR is " + std::to_string(found) + ", not " + std::to_string(job.must) +
                 " with any of " + std::to_string(job.may));
         else if (!found && !complete)
@@ -314,6 +316,7 @@ bool read_job(std::FILE* plan, Job& job) {
     }
     job.must = word();
     job.may = word();
+    job.some = number();
     job.source_gap = number();
     job.sink_gap = number();
     job.lite_gap = number();

@@ -7,10 +7,11 @@ ERROR says.
 
 import os
 import subprocess
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from engines import random_engine
 
 from lutgen.flows import cache, simbuild, tools
 from lutgen.flows.products import random_job
@@ -63,6 +64,7 @@ class Planned:
     expected: np.ndarray
     must: int = 0
     may: int = 0
+    some: bool = False
     events: list = field(default_factory=list)
     flags: dict = field(default_factory=dict)
     stall: tuple = (-1, 0)
@@ -71,9 +73,8 @@ class Planned:
 
 def words(packet, beat):
     """The beats of a packet, as integers."""
-    size = max(1, beat)
-    raw = np.zeros((len(packet) // size, 8), dtype=np.uint8)
-    raw[:, :size] = np.asarray(packet).reshape(-1, size)
+    raw = np.zeros((len(packet) // beat, 8), dtype=np.uint8)
+    raw[:, :beat] = np.asarray(packet).reshape(-1, beat)
     return raw.view("<u8")[:, 0].tolist()
 
 
@@ -94,12 +95,14 @@ def plan_job(rng, engine, kind):
     """A job of one kind."""
     drawn = random_job(rng, engine, 2)
     if kind == "overflow":
-        # Too few rows for no job of it, and all of them for one of reuse.
-        changes = {"results": "accumulators", "outputs": 2 * engine.outputs, "reuse": True}
-        fields = {
-            "rows": engine.rows, "codebooks": engine.codebooks, "inputs": "activations"
-        }  # fmt: skip
-        whole = Unfit(engine, **fields, **changes)
+        whole = Unfit(
+            engine,
+            rows=engine.rows,
+            codebooks=engine.codebooks,
+            outputs=2 * engine.outputs,
+            results="accumulators",
+            reuse=True,
+        )
         shape = (engine.codebooks, engine.centroids)
         packets = {
             "activations": whole.activation_stream(
@@ -126,6 +129,7 @@ def plan_job(rng, engine, kind):
         job.may |= BITS[f"{CHANNELS[name]}_{how}"]
     if kind in ("short", "long"):
         job.must = job.may
+    job.some = kind in ("several", "fault+abort")
     last = len(entry.expected) // engine.result.beat - 1
     # Any time from the start to after the end.
     time = int(rng.integers(0, rng.choice([20, 100, 400])))
@@ -196,7 +200,7 @@ def text_of(job, number, offsets):
     value = words(np.maximum(job.expected, 0).astype(np.uint8), beat)
     mask = words(np.where(job.expected < 0, 0, 255).astype(np.uint8), beat)
     found += [len(value), *(part for pair in zip(value, mask, strict=True) for part in pair)]
-    found += [job.must, job.may, *job.flags.values(), *job.stall, job.cycles]
+    found += [job.must, job.may, int(job.some), *job.flags.values(), *job.stall, job.cycles]
     found += [len(job.events), *(part for event in job.events for part in event)]
     return " ".join(map(str, found))
 
@@ -230,13 +234,16 @@ def program(engine, verilog, top="lutgen_engine"):
 def play(executable, engine, jobs, folder, *, seed=0, periods=(10, 10), first=0):
     """What is wrong, in words; nothing where all is right."""
     offsets = {register.name: register for register in engine_registers(engine).registers}
-    plan = Path(folder) / f"plan{os.getpid()}.txt"
+    plan = Path(folder) / f"jobs{os.getpid()}.txt"
     lines = [f"{seed} {periods[0]} {periods[1]}"]
     lines += [text_of(job, first + number, offsets) for number, job in enumerate(jobs)]
     plan.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    done = subprocess.run(
-        [str(executable), str(plan)], capture_output=True, text=True, check=False, timeout=3600
-    )
+    try:
+        done = subprocess.run(
+            [str(executable), str(plan)], capture_output=True, text=True, check=False, timeout=1200
+        )
+    except subprocess.TimeoutExpired:
+        return ["the program does not end"]
     found = done.stdout.splitlines()
     if not found or not found[-1].startswith(f"DONE {len(jobs)} "):
         return [f"the program ended with status {done.returncode}: {done.stderr[-300:]}"]
@@ -250,6 +257,13 @@ def play(executable, engine, jobs, folder, *, seed=0, periods=(10, 10), first=0)
     return wrong
 
 
-def mixed(engine, **changes):
-    """The same engine otherwise."""
-    return replace(engine, **changes)
+def some_engine(rng):
+    """A small engine with any parameters, whose beats the program can hold."""
+    while True:
+        clocks, halves = bool(rng.random() < 0.7), bool(rng.random() < 0.7)
+        try:
+            engine = random_engine(rng, two_clocks=clocks, ping_pong=halves)
+        except ValueError:  # accumulators of more than 32 bits
+            continue
+        if all(getattr(engine, name).beat <= 8 for name in (*CHANNELS.values(), "result")):
+            return engine
