@@ -4,6 +4,7 @@ import argparse
 import errno
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -166,6 +167,21 @@ def test_names_that_an_encoding_lacks(folder, tmp_path, more):
     assert done.stdout.startswith(os.fsencode(tmp_path))
     assert b"Traceback" not in done.stderr
     assert load(os.fsdecode(model)).provenance["data"] == "\\udcff"
+
+
+def test_fewer_open_files_than_python_takes():
+    for count in (4, 5, 8):
+        done = subprocess.run(
+            [*LUTGEN, "info", "no.lut"],
+            preexec_fn=lambda count=count: resource.setrlimit(resource.RLIMIT_NOFILE, (count,) * 2),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if "lutgen: error" in done.stderr:  # else Python itself did not come so far
+            assert done.returncode == 2
+            one_line(done.stderr)
+    assert "lutgen: error: no.lut: can't be read" in done.stderr
 
 
 def test_interrupted_while_packages_are_imported(tmp_path):

@@ -21,9 +21,18 @@ def entry() -> NoReturn:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     if interruptible:
         signal.signal(signal.SIGINT, interrupted_at_once)
-    from lutgen.cli import faults, streams
+    try:
+        from lutgen.cli import faults, streams
 
-    output = streams.guard()
+        output = streams.guard()
+    except (OSError, ImportError, MemoryError) as error:  # not even these few can be had
+        said = getattr(error, "strerror", None) or str(error).partition("\n")[0] or "out of memory"
+        name = getattr(error, "filename", None) or getattr(error, "name", None) or "lutgen"
+        text = (
+            f"lutgen: error: {name}: {said.lower()}; raise the limits on files and memory (ulimit)"
+        )
+        os.write(2, f"{text}\n".encode(errors="backslashreplace"))
+        os._exit(2)
     try:
         from lutgen.cli.main import main
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lutgen import model as models
 from lutgen import scratch
-from lutgen.cli import common
+from lutgen.cli import common, faults
 from lutgen.cli.train_options import add_options
 from lutgen.cli.train_report import Reporter, data_of, show
 from lutgen.errors import LutgenError
@@ -116,6 +116,12 @@ def run(args: argparse.Namespace) -> int:
         reporter.close()
         if Path(checkpoint).exists():
             raise KeyboardInterrupt(f"the same command goes on from {checkpoint}") from None
+        raise
+    except MemoryError as error:
+        reporter.close()
+        if Path(checkpoint).exists():
+            said = f"; the same command with more memory goes on from {checkpoint}"
+            raise LutgenError(f"{faults.line(error)}{said}") from error
         raise
     except (TypeError, ValueError) as error:
         raise complaint(error, args.onnx, args.data) from error
