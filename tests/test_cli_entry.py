@@ -192,6 +192,7 @@ def test_interrupted_while_packages_are_imported(tmp_path):
     for sent, status, said in (
         (signal.SIGINT, 130, b"lutgen: interrupted\n"),
         (signal.SIGTERM, 143, b""),
+        (signal.SIGHUP, 129, b""),
     ):
         process = subprocess.Popen(
             [*LUTGEN, "doctor"],

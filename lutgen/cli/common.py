@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from lutgen.cli.faults import printable
 from lutgen.errors import LutgenError
 from lutgen.files import reason
 from lutgen.reading import read_json, read_plain
@@ -247,7 +248,7 @@ def as_errors() -> Iterator[None]:
 
 def say(text: str) -> None:
     """Progress and messages: standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def print_json(data: Any) -> None:

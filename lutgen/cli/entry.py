@@ -18,7 +18,11 @@ def entry() -> NoReturn:
     """
     interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     # Modules that are half imported clean nothing up, and C code among them swallows exceptions.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+    ending = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not under nohup
+        ending.append(signal.SIGHUP)
+    for each in ending:
+        signal.signal(each, lambda number, _: os._exit(128 + number))
     if interruptible:
         signal.signal(signal.SIGINT, interrupted_at_once)
     try:
@@ -37,7 +41,8 @@ def entry() -> NoReturn:
         from lutgen.cli.main import main
 
         # As Ctrl-C does, so that compilers and simulators which this process started end with it.
-        signal.signal(signal.SIGTERM, terminate)
+        for each in ending:
+            signal.signal(each, terminate)
         if interruptible:
             sys.unraisablehook = unraisable
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -51,8 +56,8 @@ def entry() -> NoReturn:
     except Exception as error:
         status = 2 if (line := faults.line(error)) else DEFECT
         faults.tell(error, line or faults.defect(error))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for each in (signal.SIGINT, *ending):
+        signal.signal(each, signal.SIG_IGN)  # all is done
     sys.exit(streams.finish(output, status))
 
 
@@ -62,10 +67,10 @@ def interrupted_at_once(*_: object) -> NoReturn:
     os._exit(128 + signal.SIGINT)
 
 
-def terminate(*_: object) -> NoReturn:
+def terminate(number: int, _: object) -> NoReturn:
     """Ends in good order; a second signal does not end the cleaning up."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(128 + signal.SIGTERM)
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def unraisable(what: "sys.UnraisableHookArgs") -> None:

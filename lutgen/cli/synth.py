@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lutgen.cli import common, solving, synth_energy
 from lutgen.errors import LutgenError
-from lutgen.files import check_writable, write_bytes, write_text
+from lutgen.files import check_writable, reason, write_bytes, write_text
 from lutgen.reading import read_json
 
 if TYPE_CHECKING:
@@ -350,8 +350,13 @@ def keep(report: dict[str, Any]) -> None:
 
     keys = ("name", "model", "device", "interval", "estimate", "tools")
     place = root() / "fpga" / "estimates.jsonl"
-    with place.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({key: report[key] for key in keys}) + "\n")
+    line = json.dumps({key: report[key] for key in keys}) + "\n"
+    try:
+        place.parent.mkdir(exist_ok=True)
+        with place.open("a", encoding="utf-8") as file:
+            file.write(line)
+    except OSError as error:  # the core is synthesised all the same
+        common.say(f"lutgen: warning: {place}: can't be added to: {reason(error)}")
 
 
 def read_report(path: Path) -> dict[str, Any] | None:
