@@ -52,6 +52,7 @@ def everything(result):
         result.float_losses,
         result.curves,
         result.layers,
+        result.kept,
     )
 
 
@@ -353,6 +354,8 @@ def test_a_checkpoint_reads_back_as_it_was_written(tmp_path):
     save_checkpoint(first, copy)
     second = load_checkpoint(copy)
     assert second.state.history == first.state.history
+    assert second.state.before == first.state.before
+    assert (second.state.judged, second.state.kept) == (first.state.judged, first.state.kept)
     assert second.state.now.scales == first.state.now.scales
     for mine, theirs in (
         (first.origin, second.origin),

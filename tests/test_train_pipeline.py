@@ -396,7 +396,9 @@ def test_refuses_data_of_another_shape():
     ):
         train(small(shape=(2, 6, 6)), net=image_net())
     vectors = FloatNet((72,), [Linear("fc", ["input"], np.zeros((72, 3), np.float32))])
-    data = small(shape=(6, 6, 2))
+    with pytest.raises(ValueError, match=r"x\.reshape\(len\(x\), -1\) gives pixel after pixel, "):
+        train(small(shape=(6, 6, 2)), net=vectors)
+    data = small(shape=(9, 8))
     assert train(data, net=vectors, stages=["replace"]).model.shape == (72,)  # images as vectors
 
 

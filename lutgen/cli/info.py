@@ -221,3 +221,21 @@ def show(data: dict[str, Any]) -> None:
     for name, value in accuracy.items() if isinstance(accuracy, dict) else ():
         if isinstance(value, int | float):
             print(f"accuracy  {name} {100 * value:.2f} %")
+    for line in kept_lines(data["provenance"]):
+        print(line)
+
+
+def kept_lines(provenance: dict[str, Any]) -> list[str]:
+    """What became of the stages that trained with gradients."""
+    from lutgen.train.kept import BOTH, HELD, Kept
+
+    found = provenance.get("kept")
+    lines = []
+    for stage, entry in found.items() if isinstance(found, dict) else ():
+        if stage not in ("calibrate", "joint") or not isinstance(entry, dict):
+            continue
+        numbers = {key: value for key, value in entry.items() if key != "samples"}
+        good = {*entry} == {*Kept.__dataclass_fields__} and entry["samples"] in (BOTH, HELD)
+        if good and all(type(value) in (int, float) for value in numbers.values()):
+            lines.append(f"stage     {stage}: {Kept(**entry).text()}")
+    return lines

@@ -135,6 +135,9 @@ def run(args: argparse.Namespace) -> int:
             drawn = False
     elif args.curves:
         common.say(f"lutgen: warning: {args.curves}: not drawn, as no stage had an epoch")
+    for stage, found in result.kept.items():
+        if not found.epoch:
+            common.say(f"lutgen: warning: stage {stage}: {found.text()}")
     if args.json:
         common.print_json(data_of(result, output))
     else:

@@ -65,6 +65,7 @@ def data_of(result: TrainResult, path: str) -> dict[str, Any]:
             "float": [{"loss": loss} for loss in result.float_losses],
             **{stage: [vars(epoch) for epoch in own] for stage, own in result.curves.items()},
         },
+        "kept": {stage: found.data() for stage, found in result.kept.items()},
         "diverged": result.diverged or None,
         "seed": result.model.provenance["seed"],
         "settings": result.model.provenance["settings"],
@@ -80,7 +81,9 @@ def show(result: TrainResult, path: str, samples: int) -> None:
     )
     common.print_table(LAYER_HEADERS, [row(layer) for layer in result.layers])
     for stage, value in result.accuracy.items():
-        print(f"accuracy  {stage} {100 * value:.2f} %")
+        found = result.kept.get(stage)
+        after = "" if found is None else f", {found.text()}"
+        print(f"accuracy  {stage} {100 * value:.2f} %{after}")
 
 
 def row(layer: LayerReport) -> list[object]:

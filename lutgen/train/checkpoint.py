@@ -18,6 +18,7 @@ from lutgen.files import write_with
 from lutgen.model.base import Fields
 from lutgen.reading import parse_json
 from lutgen.train.floatfit import FloatState
+from lutgen.train.kept import BOTH, HELD, Kept
 from lutgen.train.options import STAGES
 from lutgen.train.tune import Epoch, Snapshot, State
 
@@ -103,6 +104,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
             "best": state.best.scales,
             "history": [asdict(epoch) for epoch in state.history],
             "rates": state.rates,
+            "before": state.before,
+            "judged": state.judged,
+            "kept": state.kept,
         }
         put("now", state.now.arrays)
         put("best", state.best.arrays)
@@ -192,6 +196,11 @@ def _state(own: Fields, arrays: dict[str, dict[str, NDArray[np.float32]]]) -> St
         _number(rate) and rate > 0 for rate in rates.values()
     ):
         raise own.fail("rates", f"must be positive numbers by parameter, not {rates!r:.40}")
+    before, judged = _numbers(own, "before"), _numbers(own, "judged")
+    if len(before) != 2:
+        raise own.fail("before", f"must have 2 entries, not {len(before)}")
+    if not 1 <= len(judged) <= done + 1:
+        raise own.fail("judged", f"must have 1 to {done + 1} entries, not {len(judged)}")
     state = State(
         done,
         Snapshot(arrays["now"], _scales(own, "now")),
@@ -201,6 +210,9 @@ def _state(own: Fields, arrays: dict[str, dict[str, NDArray[np.float32]]]) -> St
         own.integer("steps", 0, MOST),
         history,
         {key: float(rate) for key, rate in rates.items()},
+        (before[0], before[1]),
+        judged,
+        own.integer("kept", 0, done),
     )
     own.done()
     return state
@@ -226,12 +238,31 @@ def _measured(own: Fields) -> dict[str, Any]:
         if curves.take(stage, None) is not None:
             result["curves"][stage] = [asdict(epoch) for epoch in _epochs(curves, stage)]
     curves.done()
+    result["kept"] = {}
+    if own.take("kept", None) is not None:  # older checkpoints know none
+        stages = own.inner("kept")
+        for stage in ("calibrate", "joint"):
+            if stages.take(stage, None) is not None:
+                result["kept"][stage] = _kept(stages.inner(stage)).data()
+        stages.done()
     seconds = own.take("seconds", 0.0)  # older checkpoints know none
     if not _number(seconds) or seconds < 0:
         raise own.fail("seconds", f"must be a number of at least 0, not {seconds!r:.40}")
     result["seconds"] = seconds
     own.done()
     return result
+
+
+def _kept(own: Fields) -> Kept:
+    epochs = own.integer("epochs", 1, MOST)
+    numbers = {
+        key: _numbers(own, key, one=True)[0]
+        for key in ("before", "after", "accuracy_before", "accuracy_after")
+    }
+    samples = own.choice("samples", (HELD, BOTH))
+    found = Kept(own.integer("epoch", 0, epochs), epochs, samples, **numbers)
+    own.done()
+    return found
 
 
 def _number(value: object) -> bool:

@@ -54,8 +54,9 @@ def train(
 ) -> TrainResult:
     """Trains a float network, replaces its layers by lookups, and trains those.
 
-    One part in ten of the training samples (5,000 at most) is held out and chooses the epoch that
-    is kept; test samples only measure. The same arguments give the same model on the same machine,
+    One part in ten of the training samples (5,000 at most) is held out and chooses, with
+    as many of the others where the network comes trained, the epoch that is kept; test samples only
+    measure. The same arguments give the same model on the same machine,
     on any number of threads.
 
     Parameters

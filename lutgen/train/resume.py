@@ -16,7 +16,7 @@ from lutgen.train.lookups import Vectors
 from lutgen.train.lutnet import Average, Join, LookupNet
 from lutgen.train.optim import moment_shapes
 from lutgen.train.scales import LEFT, RIGHT
-from lutgen.train.tune import PARAMETERS, Snapshot, Tuning
+from lutgen.train.tune import PARAMETERS, Snapshot, State, Tuning, early
 
 __all__ = ["check_float", "check_lookup", "check_progress"]
 
@@ -82,6 +82,19 @@ def check_progress(known: Checkpoint, epochs: int, steps: int, path: Path) -> No
             f"{where}, field 'steps': must be {state.done * steps}, {steps} an epoch, not "
             f"{state.steps}; {MEND}"
         )
+    if isinstance(state, State):
+        first = early(epochs) + 1
+        late = max(0, state.done - first + 1)
+        if len(state.judged) != 1 + late:
+            raise LutgenError(
+                f"{where}, field 'judged': must have {1 + late} entries, that of the start and one "
+                f"for each epoch from {first} on, not {len(state.judged)}; {MEND}"
+            )
+        if 0 < state.kept < first:
+            raise LutgenError(
+                f"{where}, field 'kept': must be 0 or an epoch from {first} on, not {state.kept}; "
+                f"{MEND}"
+            )
 
 
 def check_lookup(known: Checkpoint, net: LookupNet, tuning: Tuning | None, path: Path) -> None:

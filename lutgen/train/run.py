@@ -44,6 +44,7 @@ from lutgen.train.inputs import (
     input_activation,
     quantise_samples,
 )
+from lutgen.train.kept import Kept
 from lutgen.train.lutnet import LookupNet, Wire
 from lutgen.train.narrow import narrow
 from lutgen.train.options import LAYER_FIELDS, Options
@@ -51,7 +52,17 @@ from lutgen.train.parallel import Workers
 from lutgen.train.progress import Clock, Progress
 from lutgen.train.recipes import Recipe, recipe
 from lutgen.train.resume import check_float, check_lookup, check_progress
-from lutgen.train.tune import Diverged, Epoch, Samples, Snapshot, State, Tuning, score, tune
+from lutgen.train.tune import (
+    Diverged,
+    Epoch,
+    Samples,
+    Snapshot,
+    State,
+    Tuning,
+    kept,
+    score,
+    tune,
+)
 from lutgen.train.weighing import weigh
 
 __all__ = ["Run", "TrainResult"]
@@ -90,6 +101,9 @@ class TrainResult:
         Why training was broken off, empty if it was not; the model is then of the last good epoch.
     seconds : float
         Wall time of this run, that before it was interrupted included, up to its last checkpoint.
+    kept : dict of str to Kept
+        Of the stages with gradients that came to their end: which state was kept, and why. Where
+        ``kept["joint"].epoch`` is 0, all that the stage did was thrown away.
     """
 
     model: Model
@@ -102,6 +116,7 @@ class TrainResult:
     origin: FloatNet
     diverged: str
     seconds: float
+    kept: dict[str, Kept] = field(default_factory=dict)
 
     @property
     def float_accuracy(self) -> float:
@@ -130,6 +145,7 @@ class Run:
     curves: dict[str, list[Epoch]] = field(default_factory=dict)
     float_losses: list[float] = field(default_factory=list)
     alone: dict[str, float] = field(default_factory=dict)
+    kept: dict[str, Kept] = field(default_factory=dict)
     earlier: float = 0.0  # seconds before it was interrupted
 
     def __post_init__(self) -> None:
@@ -369,8 +385,9 @@ class Run:
 
         # Noise is given in parts of the inputs' range; integers have a range of their own.
         noise = self.augment.noise * self.largest / self.source.scale
+        seen = self._seen(number, noise) if self.trained else None
         with explained(stage):
-            tune(
+            end = tune(
                 self.lookup,
                 self.samples(self.rest),
                 self.samples(self.held),
@@ -382,7 +399,22 @@ class Run:
                 state=state,
                 saved=saved,
                 progress=progress,
+                seen=seen,
             )
+        self.kept[stage] = found = kept(end, self.trained)
+        if not found.epoch:
+            clock(tuning.epochs, found.text())
+
+    def _seen(self, number: int, noise: float) -> Samples:
+        """As many training samples as are held out, each changed as in training, in a way of its
+        own: a network that comes trained has seen all of them, and this form of none.
+        """
+        count = min(len(self.held), len(self.rest))
+        chosen = self.rest[np.linspace(0, len(self.rest) - 1, count).astype(np.int64)]
+        samples = self.samples(chosen)
+        change = replace(self.augment, noise=noise)
+        rng = np.random.default_rng((self.options.seed, number, len(self.rest)))
+        return Samples(change(samples.q, rng, self.source.format), samples.y)
 
     # Checkpoints.
 
@@ -395,6 +427,7 @@ class Run:
             "alone": self.alone,
             "float_losses": self.float_losses,
             "curves": {k: [asdict(e) for e in v] for k, v in self.curves.items()},
+            "kept": {stage: found.data() for stage, found in self.kept.items()},
             "seconds": self._seconds(),
         }
         arrays = {f"{i}": array for i, array in enumerate(origin)}
@@ -420,6 +453,8 @@ class Run:
         self.float_losses = list(known.measured["float_losses"])
         for stage, epochs in known.measured["curves"].items():
             self.curves[stage] = [Epoch(**epoch) for epoch in epochs]
+        for stage, found in known.measured["kept"].items():
+            self.kept[stage] = Kept(**found)
 
     def _old(self) -> Checkpoint | None:
         """The checkpoint that this run goes on from."""
@@ -481,6 +516,7 @@ class Run:
             "split_seed": self.data.seed,
             "settings": self.settings,
             "accuracy": {key: self.accuracy[key] for key in ("float", "model")},
+            "kept": {stage: found.data() for stage, found in self.kept.items()},
         }
         model = export(self.lookup, name, self.source, provenance, argmax=argmax)
         few = Samples(held.q[: report.SAMPLES], held.y[: report.SAMPLES])
@@ -495,6 +531,7 @@ class Run:
             self.origin,
             diverged,
             self._seconds(),
+            self.kept,
         )
 
 

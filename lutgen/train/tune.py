@@ -9,13 +9,24 @@ from numpy.typing import NDArray
 
 from lutgen.train.augment import Augment
 from lutgen.train.floatnet import FloatLayer, FloatNet, ReLU, columns, cross_entropy
+from lutgen.train.kept import BOTH, HELD, Kept
 from lutgen.train.lookups import Integers, Vectors
 from lutgen.train.lutnet import Average, Join, LookupNet
 from lutgen.train.optim import Float32Array, optimiser, rate
 from lutgen.train.parallel import Workers
 from lutgen.train.scales import SCALED, fit_all
 
-__all__ = ["PARAMETERS", "Diverged", "Epoch", "Samples", "Snapshot", "Tuning", "score", "tune"]
+__all__ = [
+    "PARAMETERS",
+    "Diverged",
+    "Epoch",
+    "Samples",
+    "Snapshot",
+    "Tuning",
+    "kept",
+    "score",
+    "tune",
+]
 
 PARAMETERS = ("weight", "bias", "books", "residual")
 
@@ -161,8 +172,24 @@ class Snapshot:
 class State:
     """Where a stage stands after an epoch: all that is needed to go on as if nothing happened.
 
-    ``rates`` are those that the stage began with: parameters grow in training, and their rates
-    would with them.
+    Attributes
+    ----------
+    done : int
+        Epochs.
+    now, best : Snapshot
+        The network after them, and the one that is kept so far.
+    best_loss : float
+        Of the latter on the held-out samples.
+    rates : dict of float
+        Those that the stage began with: parameters grow in training, and their rates would with
+        them.
+    before : (float, float)
+        Loss and accuracy of the network before the stage, on the held-out samples.
+    judged : list of float
+        The losses that choose between the network before the stage, which comes first, and those
+        after the epochs of the last quarter.
+    kept : int
+        The epoch that ``best`` is of; 0 for the network before the stage.
     """
 
     done: int
@@ -173,6 +200,9 @@ class State:
     steps: int
     history: list[Epoch]
     rates: dict[str, float]
+    before: tuple[float, float]
+    judged: list[float]
+    kept: int
 
 
 def score(
@@ -234,14 +264,20 @@ def tune(
     state: State | None = None,
     saved: Callable[[State], object] | None = None,
     progress: Callable[[float, Epoch | None], object] | None = None,
+    seen: Samples | None = None,
 ) -> State:
     """Trains in place.
 
-    Of the start and the last quarter of the epochs, the one with the least loss on the held-out
-    samples is kept.
+    Of the epochs of the last quarter, the one with the least loss on the held-out samples is kept,
+    of those that are better than the start. What they are compared with the start by is this loss
+    too, unless the start has seen the held-out samples, as a network that comes trained has. Their
+    loss then favours the start, and that of samples which both have seen favours what was trained
+    on them just now: the mean of both decides.
 
     Parameters
     ----------
+    seen : Samples or None
+        Those, where the start has seen the held-out samples; None where it has not.
     seed : tuple of int
         With the epoch and the step it fixes everything random, so that a run can go on where it
         was interrupted.
@@ -287,8 +323,9 @@ def tune(
     )
     if state is None:
         first = Snapshot.of(net)
-        loss = score(net, held, workers)[1]
-        state = State(0, first, first, loss, {}, 0, [], moved)
+        accuracy, loss = score(net, held, workers)
+        judged = [_judged(net, loss, seen, workers)]
+        state = State(0, first, first, loss, {}, 0, [], moved, (loss, accuracy), judged, 0)
     else:
         step.load(state.moments, state.steps)
     starts = range(0, len(samples.q), tuning.batch)
@@ -359,9 +396,11 @@ def tune(
             raise Diverged(f"Training diverged in epoch {epoch + 1}: parameters grow out of bounds")
         accuracy, loss = score(net, held, workers)
         measured = Epoch(total / len(samples.q), right / len(samples.q), loss, accuracy)
+        now, judged, better = Snapshot.of(net), state.judged, False
         # At a high rate epochs differ by luck, which a small held-out set takes for merit.
-        now = Snapshot.of(net)
-        better = 4 * (epoch + 1) > 3 * tuning.epochs and loss < state.best_loss
+        if epoch + 1 > early(tuning.epochs):
+            judged = [*judged, _judged(net, loss, seen, workers)]
+            better = judged[-1] < judged[0] and (not state.kept or loss < state.best_loss)
         state = State(
             epoch + 1,
             now,
@@ -371,6 +410,9 @@ def tune(
             step.steps,
             [*state.history, measured],
             moved,
+            state.before,
+            judged,
+            epoch + 1 if better else state.kept,
         )
         if not np.isfinite(loss):
             state.best.restore(net)
@@ -381,6 +423,37 @@ def tune(
             progress(epoch + 1, measured)
     state.best.restore(net)
     return state
+
+
+def early(epochs: int) -> int:
+    """The epochs before the last quarter, of which none is kept."""
+    return 3 * epochs // 4
+
+
+def _judged(net: LookupNet, loss: float, seen: Samples | None, workers: Workers) -> float:
+    """What a state is compared with the start by, if ``loss`` is that of the held-out samples."""
+    return loss if seen is None else (loss + score(net, seen, workers)[1]) / 2
+
+
+def kept(state: State, seen: bool) -> Kept:
+    """Which state a stage with all its epochs done has kept, and why.
+
+    Parameters
+    ----------
+    state : State
+    seen : bool
+        Whether samples that both have seen took part.
+    """
+    best = early(state.done) + 1 + int(np.argmin(state.judged[1:]))
+    return Kept(
+        state.kept,
+        state.done,
+        BOTH if seen else HELD,
+        state.judged[0],
+        min(state.judged[1:]),
+        state.before[1],
+        state.history[(state.kept or best) - 1].held_accuracy,
+    )
 
 
 def refresh(
