@@ -14,6 +14,7 @@ from simulation import random_model
 
 import lutgen
 from lutgen.archive import open_archive
+from lutgen.cli.common import print_json
 from lutgen.cli.main import main
 from lutgen.errors import LutgenError
 from lutgen.host.contract import engine_of
@@ -324,3 +325,34 @@ def test_json_that_is_read():
     assert parse_json("[" * 64 + "]" * 64)
     with pytest.raises(ValueError, match="Expecting value"):
         parse_json("[}")
+
+
+def test_what_files_say_is_printed_without_control_characters(tmp_path, capsys):
+    """Names out of a file can neither act on a terminal nor make a line of their own."""
+    hostile = "\x1b]0;title\x07\x1b[2Jred\u202e\x9b31m"
+    model = random_model(np.random.default_rng(3), layers=1, metric="l1")
+    model.provenance["accuracy"] = {hostile: 0.5}
+    path = tmp_path / "net.lut"
+    save(model, path)
+    assert main(["info", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert r"accuracy  \x1b]0;title\x07\x1b[2Jred\u202e\x9b31m 50.00 %" in shown
+    assert main(["info", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["provenance"]["accuracy"] == {hostile: 0.5}
+    with pytest.raises(LutgenError):
+        load(tmp_path / f"{hostile}\n.lut")
+    assert main(["info", str(tmp_path / f"{hostile}\n.lut")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert not set(said) & set("\x1b\x07\x9b\u202e")
+    assert main(["info", str(path), hostile]) == 2
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_json_that_is_printed_is_json(capsys):
+    """Numbers that JSON does not have become null."""
+    print_json({"a": float("nan"), "b": [1.5, float("inf"), (float("-inf"), "x")]})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "a": None,
+        "b": [1.5, None, [None, "x"]],
+    }

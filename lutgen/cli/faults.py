@@ -13,6 +13,7 @@ from lutgen.files import reason
 __all__ = ["defect", "line", "printable", "tell"]
 
 VARIABLE = "LUTGEN_TRACEBACK"
+LONGEST = 6000  # characters of a line
 MEMORY = (
     "free memory, raise the limit where there is one (ulimit -v), or take a smaller network or "
     "fewer samples"
@@ -103,7 +104,10 @@ def tell(error: BaseException, text: str) -> None:
     warnings.filterwarnings("ignore", r"(?s).*created but never used$")
     if os.environ.get(VARIABLE):
         traceback.print_exception(error)
-    print(f"lutgen: error: {printable(text)}", file=sys.stderr)
+    line = printable(text)
+    if len(line) > LONGEST:  # a name out of a file has no bound
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 3 :]}"
+    print(f"lutgen: error: {line}", file=sys.stderr)
 
 
 def printable(text: str) -> str:

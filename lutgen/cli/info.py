@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lutgen.cli import common, engine, engine_sim, picture, synth
 from lutgen.cli import compile as compile_
+from lutgen.cli.synth_report import read_report
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable, reason, write_text
 from lutgen.numeric import ceil_div
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if start != b"PK":  # a .lut is a zip archive
         if engine_sim.is_engine(path):
             return engine.show_contract(path, args)
-        if (report := synth.read_report(path)) is not None:
+        if (report := read_report(path)) is not None:
             if args.svg is not None:
                 raise LutgenError(f"argument --svg: {path} is a report; give a core's .json")
             if args.json:

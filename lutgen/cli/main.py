@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from lutgen import LutgenError, __version__
-from lutgen.cli import build, demo, doctor, faults, infer, info, prove, sim, synth, train
+from lutgen.cli import build, demo, doctor, faults, infer, info, prove, sim, streams, synth, train
 from lutgen.cli import compile as compile_
 from lutgen.cli import run as run_
 from lutgen.cli.entry import entry
@@ -83,6 +83,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     log = logging.getLogger("lutgen")
     if not any(isinstance(handler, Say) for handler in log.handlers):
         log.addHandler(Say())
+    with streams.escaped():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     try:
         args, rest = parser().parse_known_args(argv)
         if rest:

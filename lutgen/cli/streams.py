@@ -3,13 +3,20 @@
 import errno
 import io
 import os
+import re
 import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from lutgen.files import reason
 
-__all__ = ["Sink", "finish", "guard"]
+__all__ = ["CLEAR", "Escaped", "Sink", "escaped", "finish", "guard"]
+
+CLEAR = "\r\x1b[K"  # to the start of the line, and empties it: all that we say to terminals
+# What acts on a terminal, or turns the order of what it shows.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class Sink(io.RawIOBase):
@@ -103,3 +110,52 @@ def finish(output: Sink, status: int) -> int:
         status = status or 2
     sys.stderr.flush()
     return status
+
+
+class Escaped(io.TextIOBase):
+    """A text stream before another, on which names out of files can't act on a terminal.
+
+    Parameters
+    ----------
+    inner : text stream
+    """
+
+    def __init__(self, inner: TextIO) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def write(self, text: str) -> int:
+        """Writes text with its control characters, but for line ends and tabs, as escapes."""
+        if text != CLEAR:
+            self._inner.write(CONTROL.sub(lambda found: ascii(found[0])[1:-1], text))
+        else:
+            self._inner.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Writes what waits."""
+        self._inner.flush()
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._inner.isatty()
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._inner.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The encoding."""
+        return self._inner.encoding
+
+
+@contextmanager
+def escaped() -> Iterator[None]:
+    """Puts an `Escaped` before ``sys.stdout`` and ``sys.stderr`` for a while."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (s and Escaped(s) for s in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lutgen.cli import common, solving, synth_energy
+from lutgen.cli.synth_report import FORMAT, VERSION
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable, reason, write_bytes, write_text
-from lutgen.reading import read_json
 
 if TYPE_CHECKING:
     from lutgen.cli.cases import Case
@@ -25,11 +25,9 @@ if TYPE_CHECKING:
     from lutgen.gateware.build import Core
     from lutgen.model import Model
 
-__all__ = ["add", "read_report", "run", "show"]
+__all__ = ["add", "run", "show"]
 
 FILES = ("core.v", "core.json", "report.json")
-FORMAT = "lutgen-synth"
-VERSION = 1
 
 
 def add(subparsers: Any) -> None:
@@ -357,21 +355,6 @@ def keep(report: dict[str, Any]) -> None:
             file.write(line)
     except OSError as error:  # the core is synthesised all the same
         common.say(f"lutgen: warning: {place}: can't be added to: {reason(error)}")
-
-
-def read_report(path: Path) -> dict[str, Any] | None:
-    """A report that an earlier run wrote; None for any other file."""
-    try:
-        found = read_json(path)
-    except (OSError, ValueError):
-        return None
-    except LutgenError as error:
-        raise LutgenError(f"{path}: {error}") from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        return None
-    if found.get("version") != VERSION:
-        raise LutgenError(f"{path}, field 'version': must be {VERSION}; run `lutgen synth` again")
-    return found
 
 
 def show(report: dict[str, Any], folder: Path) -> None:

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from lutgen.cli import common
+from lutgen.cli.streams import CLEAR
 from lutgen.model import digest
 from lutgen.train import LayerReport, Progress, TrainResult
 
@@ -39,7 +40,8 @@ class Reporter:
         final = progress.done == progress.total or progress.seconds_left is None
         now = time.monotonic()
         if self._terminal:
-            sys.stderr.write(f"\r\x1b[K{progress}" + ("\n" if final else ""))
+            sys.stderr.write(CLEAR)
+            sys.stderr.write(str(progress) + ("\n" if final else ""))
             sys.stderr.flush()
             self._open = not final
         elif final or now - self._last >= 5:

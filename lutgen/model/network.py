@@ -17,6 +17,9 @@ from lutgen.numeric import Int64Array
 __all__ = ["Model", "Prediction", "Wire"]
 
 
+MOST = 1 << 26  # elements of one sample and of all its results: 512 MiB in int64
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a model says of a batch.
@@ -82,6 +85,12 @@ class Model:
         if not self.nodes:
             raise LutgenError("field 'nodes': must hold at least one node")
         wires = {"input": Wire(self.shape, self.input)}
+        total = wires["input"].size
+        if total > MOST:
+            raise LutgenError(
+                f"manifest, field 'input', field 'shape': is {total:,} elements, more than "
+                f"{MOST:,}; train on smaller samples"
+            )
         used: set[str] = set()
         for node in self.nodes:
             if type(node) not in OPS.values():
@@ -97,7 +106,13 @@ class Model:
                         "field 'inputs'", f"names {source!r}, which no earlier node has"
                     )
             used.update(node.inputs)
-            wires[node.name] = node.infer([wires[source] for source in node.inputs])
+            wire = wires[node.name] = node.infer([wires[source] for source in node.inputs])
+            total += wire.size
+            if total > MOST:
+                raise LutgenError(
+                    f"{node.where}: gives {wire.size:,} elements a sample, {total:,} with those "
+                    f"before it, more than {MOST:,}; train on smaller samples"
+                )
         for unused in [n for n in wires if n not in used][:-1]:
             raise LutgenError(f"node {unused!r}, field 'name': no later node uses its result")
         return wires

@@ -106,8 +106,8 @@ class MaxPool2dSpec(PoolSpec):
     def compute(self, x: ArrayLike) -> Int64Array:
         """``[batch, height, width, channels]`` to int64 ``[batch, rows, columns, channels]``."""
         data = check_ints(x, "Inputs of a pooling", self.element).astype(np.int64, copy=False)
-        (_, _, first), *taps = self.window.taps(data)
-        greatest = first.copy()
+        taps = self.window.taps(data)  # one by one: a window may be as large as the image
+        greatest = next(taps)[2].copy()
         for _, _, tap in taps:
             np.maximum(greatest, tap, out=greatest)
         return greatest
@@ -163,8 +163,8 @@ class AvgPool2dSpec(PoolSpec):
     def compute(self, x: ArrayLike) -> Int64Array:
         """``[batch, height, width, channels]`` to int64 ``[batch, rows, columns, channels]``."""
         data = check_ints(x, "Inputs of a pooling", self.element).astype(np.int64, copy=False)
-        (_, _, first), *taps = self.window.taps(data)
-        total = first.copy()
+        taps = self.window.taps(data)
+        total = next(taps)[2].copy()
         for _, _, tap in taps:
             total += tap
         return requantise(total * self.multiplier, self.shift, self.output)

@@ -24,6 +24,7 @@ __all__ = ["fold_batch_norm"]
 Float64Array = NDArray[np.float64]
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # see magnitude.check_values
 def fold_batch_norm(net: FloatNet) -> FloatNet:
     """A network with the same results and without batch norms.
 

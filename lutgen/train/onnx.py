@@ -6,6 +6,7 @@ one is named, all of it at once, before anything else happens.
 
 import os
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lutgen.errors import LutgenError
 from lutgen.files import reason
 from lutgen.reading import open_plain, read_plain
 from lutgen.train.floatnet import Flatten, FloatNet
+from lutgen.train.onnx_graph import MOST as MOST_VALUES
 from lutgen.train.onnx_graph import STANDARD, Value
 from lutgen.train.onnx_nodes import Converter
 
@@ -200,6 +202,11 @@ def _input(onnx: Any, file: Path, graph: Any) -> tuple[str, int | None, tuple[in
                 "only the batch may vary: export it with fixed sizes"
             )
         fixed.append(int(size))
+    if prod(fixed) > MOST_VALUES:
+        raise LutgenError(
+            f"{where} has {prod(fixed):,} values a sample, more than {MOST_VALUES:,}; export a "
+            "network of smaller samples"
+        )
     return name, sizes[0] or None, tuple(fixed)
 
 

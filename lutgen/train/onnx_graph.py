@@ -4,17 +4,19 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isnan
+from math import isnan, prod
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutgen.train.floatnet import Flatten, FloatLayer
+from lutgen.train.magnitude import LARGEST
 from lutgen.train.optim import Float32Array
 
 __all__ = [
     "DAMAGED",
+    "MOST",
     "STANDARD",
     "Attributes",
     "Constant",
@@ -25,6 +27,7 @@ __all__ = [
 ]
 
 STANDARD = ("", "ai.onnx")  # the names of ONNX's own domain
+MOST = 1 << 23  # values of one sample: training holds them for dozens of samples at once
 DAMAGED = "the file is damaged; export it again"
 
 Shape = tuple[int, ...]
@@ -330,6 +333,11 @@ class Walk:
             raise RefusalError(
                 f"its {what} {name!r} holds NaN or infinity", "train and export it again"
             )
+        if finite and (peak := float(np.abs(result).max())) > LARGEST:
+            raise RefusalError(
+                f"its {what} {name!r} holds {peak:.2g}, more than {LARGEST:g}",
+                "train and export it again",
+            )
         return result
 
     def _ints(self, node: Any, number: int, what: str) -> tuple[int, ...]:
@@ -353,6 +361,11 @@ class Walk:
             shape = layer.infer([self.shapes[name] for name in layer.inputs])
         except ValueError as problem:
             raise RefusalError(str(problem), "mend the network and export it again") from None
+        if prod(shape) > MOST:
+            raise RefusalError(
+                f"gives {prod(shape):,} values a sample, more than {MOST:,}",
+                "rebuild the network for smaller samples",
+            )
         self.layers[layer.name] = layer
         self.shapes[layer.name] = shape
         return Value(layer.name, shape, layout, order)

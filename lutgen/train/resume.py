@@ -23,7 +23,7 @@ __all__ = ["check_float", "check_lookup", "check_progress"]
 Path = str | os.PathLike[str]
 Shapes = Mapping[str, tuple[int, ...]]
 
-LEAST, LARGEST = 1e-30, 1e30  # of scales: float32 holds their products with integers
+LEAST, LARGEST = 1e-36, 1e30  # of scales: float32 holds their products with integers
 
 
 def check_float(known: Checkpoint, net: FloatNet, method: str, path: Path) -> None:

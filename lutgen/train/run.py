@@ -46,6 +46,7 @@ from lutgen.train.inputs import (
 )
 from lutgen.train.kept import Kept
 from lutgen.train.lutnet import LookupNet, Wire
+from lutgen.train.magnitude import check_values
 from lutgen.train.narrow import narrow
 from lutgen.train.options import LAYER_FIELDS, Options
 from lutgen.train.parallel import Workers
@@ -230,6 +231,9 @@ class Run:
             self._train_float(known.float_state if known else None)
         self.test = Samples(self._q(self.data.x_test), self.data.y_test)
         self.origin = fold_batch_norm(self.net)
+        if self.trained:
+            scale = np.float32(self.source.scale * self.unit)
+            check_values(self.origin, self._few(256) * scale)
         if not self.convolves:
             subvecs = {key: own.subvec for key, own in self.layers.items()}
             weigh(self.origin, subvecs)

@@ -31,6 +31,7 @@ __all__ = ["SCALED", "Bases", "Round", "fit_all", "fit_op"]
 Round = Callable[[], None]  # brings a layer's tables and bias to where its scale rounds them best
 
 SCALED = 1 << 16  # pixels that scales are chosen on
+LEAST = 1e-30  # of the scale of a table: float32 holds its products with other scales
 LEFT = 15  # the most that an input of a join is shifted
 RIGHT = 31  # the most that a result is
 PLACED = 1 << 26  # values of placed inputs that a layer's scale is chosen on
@@ -127,7 +128,7 @@ def fit_lookup(
     """
     base, limits = bases.of(name), bases.limits(name)
     finest = (lookup.largest() or 1.0) / lookup.table.high
-    finest = max(finest, float(np.abs(lookup.bias).max()) / BIAS)
+    finest = max(finest, float(np.abs(lookup.bias).max()) / BIAS, LEAST)
     if base is None:
         tried = [finest * 2.0 ** (-quarter / 4) for quarter in range(13)]
     else:
