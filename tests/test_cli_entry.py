@@ -374,7 +374,7 @@ def test_folders_that_cannot_be_entered(folder, tmp_path):
             "echo Error: wrong >&2; exit 3",
             "ended with status 3: Error: wrong; install it anew: pip",
         ),
-        (None, "can't be started: no such file or directory; free memory"),
+        (None, "can't be started: no such file or directory; this user can't run "),
     ],
 )
 def test_yosys_that_fails(monkeypatch, tmp_path, script, text):

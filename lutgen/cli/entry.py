@@ -25,6 +25,9 @@ def entry() -> NoReturn:
         signal.signal(each, lambda number, _: os._exit(128 + number))
     if interruptible:
         signal.signal(signal.SIGINT, interrupted_at_once)
+    # Training takes one thread of BLAS, its other threads being its own; where no more can be had
+    # OpenBLAS would end the process.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from lutgen.cli import faults, streams
 

@@ -171,7 +171,11 @@ def save(result: TrainResult, path: str) -> str:
         return path
     except LutgenError as error:
         kept = scratch.keep_folder() / "model.lut"
-        models.save(result.model, kept)
+        try:
+            models.save(result.model, kept)
+        except LutgenError:
+            scratch.remove(kept.parent)
+            raise error from None
         common.say(f"lutgen: error: {error}; the model is in {kept}: move it")
         return str(kept)
 

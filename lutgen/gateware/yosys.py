@@ -3,6 +3,7 @@ else is installed.
 """
 
 import contextlib
+import errno
 import functools
 import importlib.metadata
 import importlib.util
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from lutgen import scratch, store
 from lutgen.errors import LutgenError
+from lutgen.files import reason
 
 __all__ = ["machine_code", "write_verilog"]
 
@@ -89,9 +91,11 @@ def _run(args: list[str], text: str) -> str:
                 stderr=subprocess.PIPE,
             )
         except OSError as error:
+            mend = "free memory, or raise the limits on processes and files"
+            if error.errno in (errno.EACCES, errno.ENOENT, errno.ENOEXEC):
+                mend = f"this user can't run {sys.executable}: install lutgen where it can"
             raise LutgenError(
-                f"yosys, which writes the Verilog, can't be started: {str(error.strerror).lower()};"
-                " free memory, or raise the limits on processes and files"
+                f"yosys, which writes the Verilog, can't be started: {reason(error)}; {mend}"
             ) from error
         with process:
             try:
