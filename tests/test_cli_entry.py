@@ -374,6 +374,7 @@ def test_folders_that_cannot_be_entered(folder, tmp_path):
             "echo Error: wrong >&2; exit 3",
             "ended with status 3: Error: wrong; install it anew: pip",
         ),
+        ("echo OSError: No space left on device >&2; exit 1", "has no room for its machine code"),
         (None, "can't be started: no such file or directory; this user can't run "),
     ],
 )

@@ -603,7 +603,7 @@ def test_what_is_said_on_a_terminal_stands_on_a_line_of_its_own(
 def test_a_place_that_refuses_files_is_found_before_any_work(data, tmp_path, capsys, monkeypatch):
     """Where the folder's mode allows what the file system does not."""
 
-    def refused(path, *_):
+    def refused(path, **_):
         raise OSError(30, "Read-only file system", str(path))
 
     monkeypatch.setattr(command.Path, "touch", refused)

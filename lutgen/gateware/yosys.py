@@ -116,6 +116,9 @@ def _failure(status: int, said: str) -> LutgenError:
         name = signal.Signals(-status).name
         why = f"was ended by {name}"
         mend = "free memory, or raise the memory limit, and try again"
+    elif "No space left" in said or "File too large" in said:
+        why = "has no room for its machine code"
+        mend = "make room, or set LUTGEN_CACHE to another folder"
     elif any(word in said for word in MEMORY):
         why = "ran out of memory"
         mend = (
