@@ -8,6 +8,7 @@
 
 #include "harness.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -152,6 +153,7 @@ public:
           words(folder + "m_axis.bin", "wb") {
         for (size_t i = 0; i < core.taps.size(); ++i) tap_files.emplace_back(folder + "tap" + std::to_string(i) + ".bin", "wb");
         tap_beats.resize(core.taps.size());
+        tap_start = tap_beats;
     }
 
     void play(const std::string& path) {
@@ -181,7 +183,7 @@ private:
     bool held_last = false, holding = false;
     File result, words;
     std::vector<File> tap_files;
-    std::vector<uint64_t> tap_beats;
+    std::vector<uint64_t> tap_beats, tap_start;
     size_t op = 0;
     uint64_t cycle = 0, idle = 0, limit = 0;
     uint64_t frame_beats = 0, frames = 0;  // beats of the open result, whole results
@@ -242,7 +244,10 @@ private:
             in >> a;
             design.record(a != 0);
             std::fprintf(result.file, "%zu record %llu %llu\n", op, now(), static_cast<unsigned long long>(beats_taken));
+        } else if (name == "settle") {
+            settle(in);
         } else if (name == "taps") {
+            tap_start = tap_beats;
             std::fprintf(result.file, "%zu taps", op);
             for (const uint64_t beats : tap_beats) std::fprintf(result.file, " %llu", static_cast<unsigned long long>(beats));
             std::fprintf(result.file, "\n");
@@ -265,6 +270,27 @@ private:
             }
         }
         std::fprintf(result.file, "%zu began %llu\n", op, static_cast<unsigned long long>(began));
+    }
+
+    // Runs until every tap has shown as many more beats than at the last `taps`, or until none of them has been one of
+    // these for as long as the limit.
+    void settle(std::istream& in) {
+        std::vector<uint64_t> due(tap_start);
+        for (uint64_t& beats : due) {
+            uint64_t more = 0;
+            in >> more;
+            beats += more;
+        }
+        const auto count = [&] {
+            uint64_t missing = 0;
+            for (size_t i = 0; i < due.size(); ++i) missing += due[i] - std::min(due[i], tap_beats[i]);
+            return missing;
+        };
+        uint64_t missing = count();
+        for (uint64_t still = 0; missing && still < limit; ++still) {
+            step();
+            if (const uint64_t now = count(); now < missing) missing = now, still = 0;
+        }
     }
 
     void complain(const char* what) {

@@ -1,5 +1,6 @@
 """What a core must answer, and the first place where it does not; plain numpy, no simulator."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,6 +91,14 @@ def from_bytes(raw: NDArray[np.uint8], elements: int, lane_bits: int, signed: bo
     values = wide.view("<i8")[..., 0].astype(np.int64)
     spare = 64 - lane_bits
     return (values << spare) >> spare if signed else values
+
+
+def settling(contract: Mapping[str, Any]) -> int:
+    """Cycles after the last result in which a core may still be at work, on rows of the last
+    sample that a layer takes and does not need: no stage is at work for longer than an interval
+    after the one before it.
+    """
+    return int(contract["latency"] + len(contract["stages"]) * contract["interval"])
 
 
 def pack_beats(

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simulation as sim
 
 from lutgen import LutgenError
 from lutgen.flows import Job, side_by_side, simulate, simulate_batch
 from lutgen.flows.layers import Layers
+from lutgen.gateware.build import build
+from lutgen.model import LutConv2d, MaxPool2d, Model
 
 TEXT = (Path(__file__).parent / "tap_core.v").read_text(encoding="utf-8")
 
@@ -141,3 +144,85 @@ def test_what_can_not_be_compared(verilator):
     )
     with pytest.raises(LutgenError, match="need the driver 'compiled', not 'cocotb'"):
         simulate(TEXT, contract(), x, golden["total"], golden=golden)
+
+
+def slow_layer(rng, name, at, wire, shape, outputs, stride):
+    """A convolution of small kernels that takes ``3 * outputs`` cycles for a pixel, and what comes
+    of it.
+    """
+    height, width, channels = shape
+    small = {"metric": "l1", "subvec": 3, "centroids": 2}
+    row = sim.random_layer(rng, "x", at, wire, 9 * channels, outputs, None, **small)
+    output = sim.Activation(4, False, 1.0)
+    fields = {key: getattr(row, key) for key in ("grid", "table", "bias", "codebooks")}
+    node = LutConv2d(
+        name=name,
+        inputs=(at,),
+        in_channels=channels,
+        out_channels=outputs,
+        kernel=(3, 3),
+        stride=(stride, stride),
+        pad=(1, 1, 1, 1) if stride == 1 else (0, 0, 0, 0),
+        encode="window",
+        order="hwc",
+        shift=4,
+        output=output,
+        **small,
+        **fields,
+    )
+    pad = 2 * (stride == 1)
+    rows, columns = ((size + pad - 3) // stride + 1 for size in (height, width))
+    return node, (rows, columns, outputs), output
+
+
+def dropping(kind):
+    """A network in which layers take rows that they do not need, behind a slow convolution."""
+    rng = np.random.default_rng(4)
+    wire = sim.Activation(4, False, 1.0)
+    size = 7 if kind == "pool" else 8
+    first, shape, out = slow_layer(rng, "slow", "input", wire, (size, size, 1), 48, 1)
+    if kind == "pool":  # 7 x 7 to 3 x 3
+        last = MaxPool2d(name="pool", inputs=("slow",), kernel=(2, 2), stride=(2, 2))
+    else:  # a stride that leaves a row and a column over
+        last, _, _ = slow_layer(rng, "strided", "slow", out, shape, 2, 2)
+    return Model("drops", (size, size, 1), wire, (first, last))
+
+
+@pytest.mark.parametrize("kind", ["pool", "stride"])
+def test_layers_that_go_on_behind_the_last_result(verilator, kind):
+    """They do for longer than the bench waits for surplus results; all of it is compared, and what
+    the next pass measures begins after it.
+    """
+    model = dropping(kind)
+    folds = {
+        node.name: {"lanes": 1, "fan_in": 1} for node in model.nodes if node.op != "max_pool2d"
+    }
+    x = sim.random_inputs(np.random.default_rng(2), model, 2)
+    golden = model.run(x)
+    core = build(model, name="drops", layers=folds, taps=True)
+    report = simulate(
+        core.verilog,
+        core.contract,
+        x,
+        golden[model.nodes[-1].name],
+        driver="compiled",
+        golden=golden,
+        timing_samples=4,
+    )
+    only = report.cores[0]
+    assert report.passed, only.describe()
+    assert only.timing_ok, only.describe()
+    assert [(layer.name, layer.words) for layer in only.layers] == [
+        (node.name, 6 * golden[node.name].shape[1]) for node in model.nodes
+    ]
+
+
+def test_a_core_at_rest_is_measured(icarus):
+    """The same with the bench in Python, which looks at ports alone."""
+    model = dropping("pool")
+    core = build(model, name="drops", layers={"slow": {"lanes": 1, "fan_in": 1}})
+    x = sim.random_inputs(np.random.default_rng(2), model, 1)
+    want = model.run(x)["pool"]
+    report = simulate(core.verilog, core.contract, x, want, simulator=icarus, timing_samples=1)
+    assert report.passed, report.cores[0].describe()
+    assert report.cores[0].timing_ok, report.cores[0].describe()

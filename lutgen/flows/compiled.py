@@ -192,7 +192,16 @@ class Play:
             self._collect(name, order[:first])
             self._record(name, order[first:last])
             self._collect(name, order[last:])
+        if self._layers:
+            # Layers may go on behind the last result, with rows that no layer behind them uses.
+            # Without stalls none pauses for as long as a whole sample takes, so that the limit
+            # ends a core that hangs and no other.
+            self._set_gaps(0, 0, 0, 0)
+            beats = self._layers.beats(len(order))
+            self._add(" ".join(["settle", *map(str, beats)]))
         self._drain(name)
+        # What the next pass measures must begin with a core at rest.
+        self._add(f"run {scoreboard().settling(self._contract)}")
         self._flag(name, "frame_error", 0)
         if self._layers:
             layers = self._layers
@@ -386,4 +395,6 @@ def run(
         result = ""
     if status or not result.endswith("\n") or " end " not in result.splitlines()[-1]:
         raise LutgenError(f"the simulation ended without a result (status {status}); see {log}")
-    return play.judge(result, (place / "m_axis.bin").read_bytes())
+    report = play.judge(result, (place / "m_axis.bin").read_bytes())
+    report["errors"] += [text for _, text in simbuild.broken_rules(log)]
+    return report

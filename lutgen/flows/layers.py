@@ -58,6 +58,12 @@ class Layers:
         self._words, self._wrong = [0] * count, [0] * count
         self._first: list[dict[str, Any] | None] = [None] * count
 
+    def beats(self, samples: int) -> list[int]:
+        """Beats of every tap for so many samples: all of a layer's result, whether or not those
+        behind it use all of it.
+        """
+        return [samples * tap["beats"] for tap in self._taps]
+
     @property
     def reports(self) -> tuple[LayerReport, ...]:
         """What has been compared so far, in the order of the network."""
@@ -82,10 +88,11 @@ class Layers:
                 file.seek(offset)
                 raw = np.frombuffer(file.read(beats * size), dtype=np.uint8)
             self._compare(number, raw.reshape(beats, size), step, order)
-            if lines and beats != len(order) * tap["beats"]:
+            due = self.beats(len(order))[number]
+            if lines and beats != due:
                 report.fail(
-                    f"{step}: {tap['port']} showed {beats} beats, must be "
-                    f"{len(order) * tap['beats']} for {len(order)} samples"
+                    f"{step}: {tap['port']} showed {beats} beats, must be {due} for "
+                    f"{len(order)} samples"
                 )
 
     def _compare(
