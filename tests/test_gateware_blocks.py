@@ -52,6 +52,7 @@ def test_centroid_encoder(metric, v, c, at_once, dims):
 
     def drive(ctx, step):
         sample, book, turn = step
+        ctx.set(unit.valid, 1)
         ctx.set(unit.x, x[sample, book].tolist())
         ctx.set(unit.row, book * spec.interval + turn)
         ctx.set(unit.dim, turn % spec.dim_steps)
@@ -73,9 +74,11 @@ def test_lut_bank(kind):
     def read(ctx):
         return [ctx.get(unit.o[lane]) for lane in range(3)]
 
-    got = pipeline(
-        unit, lambda ctx, a: ctx.set(unit.addr, int(a)), read, addresses, spec.latency, rng
-    )
+    def drive(ctx, address):
+        ctx.set(unit.valid, 1)
+        ctx.set(unit.addr, int(address))
+
+    got = pipeline(unit, drive, read, addresses, spec.latency, rng)
     assert got == spec.compute(codes, addresses).tolist()
 
 

@@ -54,6 +54,7 @@ class Cells(wiring.Component):
             m.d.comb += [
                 bad.eq((self.number == number) & (port.addr == self.at)),
                 store.load.borrow.eq(port.borrow),
+                store.load.reads.eq(port.reads),
                 store.load.en.eq(port.en),
                 store.load.addr.eq(port.addr),
                 store.load.data.eq(port.data ^ (self.flip & bad.replicate(70))),

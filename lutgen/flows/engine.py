@@ -256,12 +256,13 @@ def simulate_engine(
                 f"the simulation ended without a result (status {status})"
                 f"{simbuild.last_error(log)}; see {log}"
             ) from None
+        broken = tuple(text for _, text in simbuild.broken_rules(log))
     if "error" in result:
         raise LutgenError(str(result["error"]))
     outcomes = tuple(
         Outcome(
             entry["name"],
-            tuple(entry["wrong"]),
+            (*entry["wrong"], *broken),  # nobody knows in which job it was
             entry.get("counters", {}),
             tuple(entry.get("steps", ())),
         )

@@ -24,7 +24,7 @@ PROGRAM = "harness"
 # Registers and memories without a value start at random: a core that relied on what they hold after
 # reset would differ from golden. It costs nothing while the simulation runs.
 VERILATE = ["--cc", "--exe", "-O3", "--x-assign", "fast", "--x-initial", "unique", "-Wno-fatal"]
-VERILATE += ["--threads", "1", "--prefix", "Vcore"]
+VERILATE += ["--threads", "1", "--prefix", "Vcore", simbuild.CHECKS]
 
 # One C++ file, lightly optimised. On a network of three layers -O1 runs at five times the speed of
 # -O0 and costs three seconds; -O2 costs more and runs no faster.

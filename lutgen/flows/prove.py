@@ -12,7 +12,7 @@ from amaranth.back import rtlil
 from lutgen import resources, scratch
 from lutgen.errors import LutgenError
 from lutgen.flows import tools
-from lutgen.formal.harness import Proof
+from lutgen.formal.harness import Proof, Rows
 
 __all__ = ["Outcome", "find_sby", "prove"]
 
@@ -104,7 +104,7 @@ def prove(proof: Proof, *, depth: int = 2, keep: Path | None = None) -> Outcome:
 def _prove(proof: Proof, depth: int, folder: Path) -> Outcome:
     programs = find_sby()
     start = time.monotonic()
-    design = rtlil.convert(proof, name="top")
+    design = rtlil.convert(proof, name="top", platform=Rows())
     assertions = design.count('parameter \\FLAVOR "assert"')
     if not assertions:
         raise LutgenError(f"{type(proof).__name__}: has no assertion, so nothing is proven")

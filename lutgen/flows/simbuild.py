@@ -20,16 +20,20 @@ from lutgen.files import absolute, reason
 from lutgen.flows import cache, objcache, tools
 from lutgen.spec.names import check_name
 
-__all__ = ["SIMULATORS", "build", "last_error", "play"]
+__all__ = ["CHECKS", "SIMULATORS", "broken_rules", "build", "last_error", "play"]
 
 SIMULATORS = ("verilator", "icarus")
+
+# Generated memories then watch their ports (rtl_templates/memory_checks.v.j2).
+CHECKS = "-DLUTGEN_CHECKS"
+RULE = re.compile(r"^FAIL: (\S+): (row .*)")
 
 FLAGS = {
     # Generated Verilog is not lint-free by Verilator's taste, and lint is not what this is for. The
     # bench sees ports only; cocotb's runner asks for every signal, which costs most of the build.
-    "verilator": ["-Wno-fatal", "--no-public-flat-rw", "--public-depth", "1"],
+    "verilator": ["-Wno-fatal", "--no-public-flat-rw", "--public-depth", "1", CHECKS],
     # With -g2012 some combinational outputs stay X for ever from time 0.
-    "icarus": ["-g2005"],
+    "icarus": ["-g2005", CHECKS],
 }
 
 # No optimisation, and one C++ file. Most of a run's time goes into Python, and most of a build's
@@ -127,10 +131,23 @@ def failure(simulator: str, top: str, log: Path) -> LutgenError:
 
 
 def last_error(log: Path) -> str:
-    """What a log's last exception says, with a colon in front; empty where there is none."""
+    """What a log's memories say, or its last exception, with a colon in front; empty where there
+    is none.
+    """
+    for _, text in broken_rules(log):
+        return f": {text}"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     said = [line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception): ", line)]
     return f": {said[-1]:.160}" if said else ""
+
+
+def broken_rules(log: Path) -> list[tuple[list[str], str]]:
+    """What the memories of a design said in a log: the instances on the way to each, and what was
+    done that must not be.
+    """
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = [RULE.search(line) for line in lines]
+    return [(rule[1].split("."), f"{rule[1]}: {rule[2]}") for rule in said if rule]
 
 
 def play(job: dict[str, Any], folder: Path) -> tuple[int, Path]:

@@ -318,6 +318,11 @@ def _run(
     )
     if len(cases) != 1 or failed != any(not core["passed"] for core in result["cores"]):
         raise LutgenError(f"the simulation's two verdicts differ; see {log}")
+    for instances, text in simbuild.broken_rules(log):
+        for core, job in zip(result["cores"], jobs, strict=True):
+            name = job.contract["name"]  # the top module, or an instance of `side_by_side`
+            if name in instances[:2] or f"{name}_core" in instances[:3]:
+                core["errors"].append(text)
     return result
 
 

@@ -1,6 +1,6 @@
 """What all proofs share: a top without reset, a look inside a part, a mark on one entry of many."""
 
-from amaranth.hdl import Array, Assert, Assume, ClockDomain, Fragment, Module, Signal
+from amaranth.hdl import Array, Assert, Assume, ClockDomain, Const, Fragment, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -42,23 +42,30 @@ class Proof(wiring.Component):
 
 
 class Rows:
-    """Stands for a platform: memories are registers, so that invariants can speak of their rows."""
+    """Stands for a platform: memories are registers, so that invariants can speak of their rows.
+
+    Every memory of a part, whatever it holds and wherever it stands, is among the assertions: see
+    `lutgen.gateware.memory.Store.claims`.
+    """
+
+    def claim(self, m, claim):
+        """Asserts what a memory relies on."""
+        m.d.comb += Assert(claim)
 
     def store(self, store):
         """See `lutgen.gateware.verilog.VerilogPlatform.store`."""
         m = Module()
-        rows = [Signal(store.width, name=f"row_{k}") for k in range(store.depth)]
-        load = store.load
-        with m.If(load.en):
-            m.d[store.load_domain] += Array(rows)[load.addr].eq(load.data)
-        with m.If(store.en):
-            m.d[store.domain] += store.data.eq(Array(rows)[store.addr])
-        m.d.comb += [
-            Assert(implies(load.en, load.addr < store.depth)),
-            Assert(implies(store.en, store.addr < store.depth)),
-            # What a `Buffer` relies on.
-            Assert(~(load.en & store.en & (load.addr == store.addr))),
+        fixed = store.rows is not None
+        rows = [
+            Const(store.rows[k], store.width) if fixed else Signal(store.width, name=f"row_{k}")
+            for k in range(store.depth)
         ]
+        read, *written = store.ports()
+        with m.If(read.en):
+            m.d[read.domain] += store.data.eq(Array(rows)[read.addr])
+        for port in written:
+            with m.If(port.en):
+                m.d[port.domain] += Array(rows)[port.addr].eq(store.load.data)
         return m
 
 

@@ -93,7 +93,7 @@ class AsyncFifo(wiring.Component):
             memory.load.addr.eq(write_row),
             memory.load.data.eq(Value.cast(self.i.p)),
             # The memory's output register is the last place, and holds while it is not read.
-            fetch.eq((fetched != written_seen) & (~holds | self.o.ready)),
+            fetch.eq((fetched != written_seen) & (~holds | self.o.ready) & ~read_held),
             memory.en.eq(fetch),
             memory.addr.eq(read_row),
             self.o.valid.eq(holds),

@@ -65,6 +65,8 @@ class CentroidEncoder(wiring.Component):
     Members
     -------
     en : In(1)
+    valid : In(1)
+        A sub-vector is presented; the row of the codebook is read.
     x : In
         The sub-vector.
     row : In
@@ -85,6 +87,7 @@ class CentroidEncoder(wiring.Component):
         self._both = both
         members = {
             "en": In(1),
+            "valid": In(1),
             "x": In(data.ArrayLayout(element_shape(spec.element), spec.subvec)),
             "row": In(position_bits(depth)),
             "dim": In(position_bits(spec.dim_steps)),
@@ -110,7 +113,7 @@ class CentroidEncoder(wiring.Component):
             else Store(self.depth, spec.row_bits, self._rows)
         )
         m.submodules.codebook = book
-        m.d.comb += [book.en.eq(self.en), book.addr.eq(self.row)]
+        m.d.comb += [book.en.eq(self.en & self.valid), book.addr.eq(self.row)]
         if self._rows is None:
             connect(m, flipped(self.load), book.load)
 

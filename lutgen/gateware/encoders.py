@@ -99,6 +99,7 @@ class Encoders(wiring.Component):
             m.submodules[f"encoder_{f}"] = unit
             m.d.comb += [
                 unit.en.eq(1),
+                unit.valid.eq(1),  # the row is always one of the codebook's
                 unit.x.eq(vectors[f]),
                 unit.row.eq(row),
                 unit.dim.eq(dim),

@@ -146,9 +146,11 @@ class Loader(wiring.Component):
             m.d.sync += gathered.word_select(word, LOAD_WORD_BITS).eq(self.i.p.data)
         for number, (name, _, _) in enumerate(self.rams):
             port = getattr(self, f"load_{name}")
+            here = at_memory == number
             m.d.comb += [
                 port.borrow.eq(~self.loaded),
-                port.en.eq(write & (at_memory == number)),
+                port.reads.eq(here),
+                port.en.eq(write & here),
                 port.addr.eq(at_row),
                 port.data.eq(gathered),
             ]
@@ -158,8 +160,8 @@ class Loader(wiring.Component):
         """Whether more comes of what stands in the memories, the CRC of what has come, and whether
         copies differed.
 
-        All memories read at once. One flag for each of their words lets it through; they are set
-        a cycle ahead, so that no decoder lies behind the memories.
+        One flag for each of the memories' words lets it through; they are set a cycle ahead, so
+        that no decoder lies behind the memories.
         """
         flags = [reads]
         for number in range(READ_LATENCY - 1):

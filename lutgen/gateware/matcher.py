@@ -28,6 +28,8 @@ class LutBank(wiring.Component):
     Members
     -------
     en : In(1)
+    valid : In(1)
+        The row ``addr`` is looked up.
     addr : In
     o : Out
         ``lanes`` signed values.
@@ -40,6 +42,7 @@ class LutBank(wiring.Component):
         self._rows = rows
         members = {
             "en": In(1),
+            "valid": In(1),
             "addr": In(position_bits(spec.depth)),
             "o": Out(data.ArrayLayout(signed(spec.value.bits), spec.lanes)),
         }
@@ -51,7 +54,7 @@ class LutBank(wiring.Component):
         m = Module()
         spec = self.spec
         m.submodules.table = table = Store(spec.depth, spec.row_bits, self._rows)
-        m.d.comb += [table.en.eq(self.en), table.addr.eq(self.addr)]
+        m.d.comb += [table.en.eq(self.en & self.valid), table.addr.eq(self.addr)]
         if self._rows is None:
             connect(m, flipped(self.load), table.load)
         if spec.grid.kind == "int":
@@ -213,10 +216,11 @@ class Matcher(wiring.Component):
         at = [self.lookup]  # the lookup as it goes down the pipeline
         for number in range(to_acc + 1):
             at.append(delay(m, None, at[-1], 1, name=f"lookup_{number}", reset_less=True))
-        valid_acc = delay(m, None, self.valid, to_acc, name="valid")
+        valid = delay(m, None, self.valid, spec.address_latency, name="valid_address")
+        valid_acc = delay(m, None, valid, to_acc - spec.address_latency, name="valid")
         valid_done = delay(m, None, valid_acc, 1, name="valid_done")
 
-        values = self._look_up(m, at[before_tree], before_tree)
+        values = self._look_up(m, valid, at, before_tree)
         m.submodules.bias = self.bias
         m.d.comb += [self.bias.en.eq(1), self.bias.addr.eq(at[to_acc - 1].tile)]
         bias = data.View(data.ArrayLayout(signed(spec.acc.bits), spec.lanes), self.bias.data)
@@ -237,11 +241,16 @@ class Matcher(wiring.Component):
         m.d.comb += self.o_valid.eq(delay(m, None, valid_done & done.last, 1, name="result_valid"))
         return m
 
-    def _look_up(self, m, at, latency):
+    def _look_up(self, m, valid, at, latency):
         """The values ``[fan_in][lanes]`` of the indices, 0 for banks that have no codebook for the
-        lookup ``at`` the banks' outputs, or an index that stands for nothing.
+        lookup, or an index that stands for nothing; ``latency`` cycles later. ``valid`` marks the
+        cycles in which addresses are there.
+
+        What stands for nothing may be any number. Where a codebook has as many rows as there are
+        numbers, every one is a row; elsewhere none is looked up that stands for nothing.
         """
         spec = self.spec
+        to_address = spec.address_latency
         values = []
         for f, bank in enumerate(self.banks):
             m.submodules[f"table_{f}"] = bank
@@ -254,15 +263,24 @@ class Matcher(wiring.Component):
                 m.d.sync += address.eq(self.lookup.base + index)
             else:
                 address = self.lookup.base | index
-            m.d.comb += [bank.en.eq(1), bank.addr.eq(address)]
-            nothing = []
+            empty, nothing = [], []  # with the address, and with what comes of it
             if spec.taps > 1:
-                nothing.append(at.empty)
+                empty.append(at[to_address].empty)
+                nothing.append(at[latency].empty)
             if f >= spec.last_group:
-                nothing.append(at.short)
+                empty.append(at[to_address].short)
+                nothing.append(at[latency].short)
             if spec.metric == "index":
                 mark = code[spec.index_bits]
-                nothing.append(delay(m, None, mark, latency, name=f"mark_{f}", reset_less=True))
+                mark = delay(m, None, mark, to_address, name=f"mark_address_{f}", reset_less=True)
+                empty.append(mark)
+                mark = delay(m, None, mark, latency - to_address, name=f"mark_{f}", reset_less=True)
+                nothing.append(mark)
+            m.d.comb += [
+                bank.en.eq(1),
+                bank.valid.eq(valid & ~Cat(empty).any() if to_address else 1),
+                bank.addr.eq(address),
+            ]
             if not nothing:
                 values.append(bank.o)
                 continue

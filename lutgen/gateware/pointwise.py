@@ -138,6 +138,7 @@ class MapStage(wiring.Component):
         for load in others:
             m.d.comb += [
                 load.borrow.eq(self.load_map.borrow),
+                load.reads.eq(self.load_map.reads),
                 load.en.eq(self.load_map.en),
                 load.addr.eq(self.load_map.addr),
                 load.data.eq(self.load_map.data),

@@ -206,7 +206,8 @@ class LineBuffer(wiring.Component):
             memory.load.en.eq(self.write),
             memory.load.addr.eq(row),
             memory.load.data.eq(self.word),
-            memory.en.eq(self.step),
+            # Outside, the address may be no row's, or that of one that is being written.
+            memory.en.eq(self.step & ~outside),
             memory.addr.eq(address),
             self.data.eq(memory.data),
         ]

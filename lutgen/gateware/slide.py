@@ -119,7 +119,9 @@ class SlideStage(wiring.Component):
         m.submodules.ledger = ledger = Ledger(ring)
         banks = []
         for number in range(ring.rows):
-            m.submodules[f"row_{number}"] = bank = Buffer(window.width, spec.word_bits)
+            # A column is read from all of them, but not all of them hold rows of the window.
+            bank = Buffer(window.width, spec.word_bits, spare=True)
+            m.submodules[f"row_{number}"] = bank
             banks.append(bank)
         self._write(m, ledger, banks)
 
@@ -142,10 +144,11 @@ class SlideStage(wiring.Component):
                 m.d.sync += tap.eq(Mux(last_column, 0, fresh))
         x, y, bank0 = self._origin(m, finish, last_column, last_row)
         at = Signal(signed_range(-window.pad[1], window.padded[1] + window.stride[1]), name="x")
-        m.d.comb += at.eq(x + tap)
+        beside = Signal(name="beside_the_image")
+        m.d.comb += [at.eq(x + tap), beside.eq((at < 0) | (at >= window.width))]
         for bank in banks:
-            m.d.comb += [bank.en.eq(step), bank.addr.eq(at)]
-        self._shift(m, step, finish, at, y, bank0, banks)
+            m.d.comb += [bank.en.eq(step & ~beside), bank.addr.eq(at)]
+        self._shift(m, step, finish, beside, y, bank0, banks)
         return m
 
     def _write(self, m, ledger, banks):
@@ -212,7 +215,7 @@ class SlideStage(wiring.Component):
                 ]
         return x, y, bank
 
-    def _shift(self, m, step, finish, at, y, bank0, banks):
+    def _shift(self, m, step, finish, beside, y, bank0, banks):
         """The column that was read joins those before it; after the last the window goes out."""
         spec, window = self.spec, self.spec.window
         kernel_rows, kernel_columns = window.kernel
@@ -222,9 +225,7 @@ class SlideStage(wiring.Component):
         column = []
         for row in range(kernel_rows):
             outside = Signal(name=f"outside_{row}")
-            m.d.comb += outside.eq(
-                (at < 0) | (at >= window.width) | (y + row < 0) | (y + row >= window.height)
-            )
+            m.d.comb += outside.eq(beside | (y + row < 0) | (y + row >= window.height))
             outside = delay(m, None, outside, 1, name=f"outside_{row}_at", reset_less=True)
             number = Signal.like(bank0, name=f"bank_{row}")
             m.d.comb += number.eq(around(bank0, row, len(banks)))

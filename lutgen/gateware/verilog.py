@@ -63,8 +63,11 @@ class VerilogPlatform:
             "width": store.width,
             "addr_bits": len(store.addr),
             "two_clocks": store.load_domain != store.domain,
+            "spare": store.spare,
+            "writable": store.rows is None,
         }
         kind = "buffer" if store.both else "ram" if store.rows is None else "rom"
+        fields["kind"] = kind
         form = self._forms.get((kind, store.depth, store.width))
         fields["style"] = None if form is None else FORMS[form.name]
         if store.rows is not None:
@@ -78,10 +81,11 @@ class VerilogPlatform:
                 for i in range(0, len(rows), BLOCK_ROWS)
             ]
         self.modules.append(resources.render(store.template, **fields))
+        read, *_ = store.ports()
         ports = {
             "i_clk": ClockSignal(store.domain),
-            "i_en": store.en,
-            "i_addr": store.addr,
+            "i_en": read.en,
+            "i_addr": read.addr,
             "o_data": store.data,
         }
         if store.rows is None:
@@ -90,8 +94,6 @@ class VerilogPlatform:
                 "i_load_addr": store.load.addr,
                 "i_load_data": store.load.data,
             }
-        if kind == "ram":
-            ports["i_borrow"] = store.load.borrow
         if fields["two_clocks"]:
             ports["i_load_clk"] = ClockSignal(store.load_domain)
         return Instance(name, **ports)

@@ -279,6 +279,7 @@ class EncoderArray(wiring.Component):
                         m.d.comb += x.as_value().eq(vectors[number * spec.encoders + e])
             m.d.comb += [
                 unit.en.eq(1),
+                unit.valid.eq(steps),
                 unit.x.eq(x),
                 unit.row.eq(row),
                 unit.dim.eq(walk.at["dim"]),

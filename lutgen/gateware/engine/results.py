@@ -188,13 +188,14 @@ class Serialiser(wiring.Component):
         with m.Elif(begins & walk.ends["beat"]):
             m.d.sync += shown.eq(0)
         group, words = self._select(m, walk.at["beat"], raw)
-        results = [self._requantise(m, group[k], k) for k in range(spec.result_elements)]
         size, latency = 8 * spec.output_bytes, self.latency
+        coded = delay(m, None, begins, latency - 1, name="coded")
+        results = [self._requantise(m, group[k], coded, k) for k in range(spec.result_elements)]
         beat = Signal(spec.result.bits, name="results")
         m.d.comb += beat.eq(
             Cat(Cat(r, (r[-1] & (job.low < 0)).replicate(size))[:size] for r in results)
         )
-        valid = delay(m, None, begins, latency, name="valid")
+        valid = delay(m, None, coded, 1, name="valid")
         final = delay(m, None, walk.final, latency, name="final", reset_less=True)
         late = delay(m, None, words, latency - 1, name="words", reset_less=True)
         m.d.comb += [
@@ -223,8 +224,10 @@ class Serialiser(wiring.Component):
             m.d.comb += words[k].eq(Array(picked[p * size + k] for p in range(ratio))[part])
         return picked, words.as_value()
 
-    def _requantise(self, m, acc, number):
-        """The code of a result, `latency` - 1 cycles later."""
+    def _requantise(self, m, acc, coded, number):
+        """The code of a result, `latency` - 1 cycles later. ``coded`` marks the cycles before those
+        in which it is there.
+        """
         spec, job = self.spec, self.job
         biased = Signal(signed(33), name=f"biased_{number}", reset_less=True)
         half = ((Const(1, 1) << job.shift) >> 1)[:32]
@@ -234,9 +237,9 @@ class Serialiser(wiring.Component):
         m.d.comb += shifted.eq(biased >> job.shift)
         low, high = shifted < job.low, shifted > job.high
         m.d.sync += code.eq(Mux(low, job.low, Mux(high, job.high, shifted)))
-        return self._mapped(m, code, number)
+        return self._mapped(m, code, coded, number)
 
-    def _mapped(self, m, code, number):
+    def _mapped(self, m, code, coded, number):
         """The code, or what the map has for it, one cycle later."""
         spec = self.spec
         plain = Signal.like(code, name=f"plain_{number}", reset_less=True)
@@ -245,7 +248,7 @@ class Serialiser(wiring.Component):
             return plain
         m.submodules[f"map_{number}"] = table = Buffer(1 << spec.output_bits, spec.output_bits)
         m.d.comb += [
-            table.en.eq(1),
+            table.en.eq(coded & self.job.has_map),
             table.addr.eq(code),
             table.load.en.eq(self.write),
             table.load.addr.eq(self.entry),
