@@ -157,8 +157,12 @@ class SimulatedBoard:
             self._process.kill()
             self._process.wait()
         assert self._process.stdout is not None
-        with self._process.stdout as said, contextlib.suppress(ValueError):
-            self.said = json.loads(said.read())
+        with self._process.stdout as said:
+            *rules, last = said.read().decode().splitlines() or [""]  # of memories; see simbuild
+        with contextlib.suppress(ValueError):
+            self.said = json.loads(last)
         os.close(self._slave)
+        if rules:
+            raise LutgenError(f"the simulated board: {rules[0]}")
         if self._process.returncode > 0:
             raise LutgenError(f"the simulated board ended with status {self._process.returncode}")

@@ -195,7 +195,7 @@ class Serialiser(wiring.Component):
         m.d.comb += beat.eq(
             Cat(Cat(r, (r[-1] & (job.low < 0)).replicate(size))[:size] for r in results)
         )
-        valid = delay(m, None, coded, 1, name="valid")
+        valid = delay(m, None, begins, latency, name="valid")
         final = delay(m, None, walk.final, latency, name="final", reset_less=True)
         late = delay(m, None, words, latency - 1, name="words", reset_less=True)
         m.d.comb += [
