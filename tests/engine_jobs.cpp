@@ -350,7 +350,9 @@ void play(const std::vector<Job>& jobs) {
         bool well = true;
         if (job.idle_abort && !pending && write(CONTROL, ABORT) != 0)
             fail("an abort while idle was refused");
-        if (!shadow.count(ENABLE)) {
+        // Without registers, it starts as soon as can be after a reset, which has set them.
+        const bool bare = job.registers.empty();
+        if (!bare && !shadow.count(ENABLE)) {
             well = insist(ENABLE, 1, limit);
             shadow[ENABLE] = 1;
         }
@@ -371,7 +373,8 @@ void play(const std::vector<Job>& jobs) {
         }
         frames.clear();
         if (!queued && late) queue(job);
-        const bool cleared = before;  // the interrupt of the job before, or of this one
+        // The interrupt may have been of the job before, or not be enabled.
+        const bool polls = before || bare;
         if (before) write(INTERRUPT, 1);
         Word marks[3];
         for (int k = 0; k < 3; k++) marks[k] = sources[k].sent;
@@ -413,7 +416,7 @@ void play(const std::vector<Job>& jobs) {
         bool ended = false;
         for (long n = 0; n < limit && !ended; n++) {
             tick();
-            ended = pins.irq || (cleared && n % 256 == 255 && !(read(STATUS) & 1));
+            ended = pins.irq || (polls && n % 256 == 255 && !(read(STATUS) & 1));
         }
         if (!ended) {
             fail("the job does not end");

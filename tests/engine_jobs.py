@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from engines import random_engine
+from engines import product_for, random_engine
 
 from lutgen.flows import cache, simbuild, tools
 from lutgen.flows.products import random_job
@@ -22,6 +22,7 @@ from lutgen.spec.pace import predicted
 
 HERE = Path(__file__).parent
 KINDS = ("good", "short", "long", "several", "missing", "overflow", "abort", "fault+abort", "reset")
+BARE = "bare"  # right behind a reset, with the registers that it has set
 CHANCES = (0.34, 0.1, 0.1, 0.05, 0.05, 0.05, 0.2, 0.05, 0.06)
 CHANNELS = {"activations": "activation", "centroids": "centroid", "tables": "table"}
 BITS = {name: 1 << number for number, name in enumerate(ERRORS)}
@@ -91,6 +92,13 @@ def cut(rng, spec, packets, name, kind):
     return np.concatenate([packet, rng.integers(0, 256, extra * beat, dtype=np.uint8)])
 
 
+def bare_job(rng, engine):
+    """A job for which no register has to be written after a reset."""
+    low = -(1 << engine.output_bits - 1)
+    fields = {"rows": 1, "codebooks": engine.fan_in, "outputs": engine.outputs, "reuse": False}
+    return product_for(rng, JobSpec(engine, low=low, high=~low, **fields))
+
+
 def plan_job(rng, engine, kind):
     """A job of one kind."""
     drawn = random_job(rng, engine, 2)
@@ -117,6 +125,8 @@ def plan_job(rng, engine, kind):
         expected = np.full(whole.result_bytes, -1, dtype=np.int16)
         return Planned(kind, whole, packets, expected, BITS["index_overflow"])
     entry = drawn.product()
+    if kind == BARE:
+        entry = bare_job(rng, engine)
     job = Planned(kind, entry.job, dict(entry.packets), entry.expected)
     names = list(job.packets)
     wrong = {"several": rng.integers(2, 4), "short": 1, "long": 1, "fault+abort": 1}.get(kind, 0)
@@ -147,6 +157,9 @@ def plan_job(rng, engine, kind):
             job.stall = (beat, int(rng.integers(20, 400)))
             job.events = [(at + 100, *event) for at, *event in job.events]
     if kind == "reset":
+        name = str(rng.choice(names))
+        if rng.random() < 0.5 and len(job.packets[name]) > getattr(engine, CHANNELS[name]).beat:
+            job.packets[name] = cut(rng, job.spec, job.packets, name, "short")
         job.events.append((time, RESET, int(rng.choice([1, 1, 2, 5]))))
     if kind == "good" and rng.random() < 0.1:
         job.stall = (0, 600)
@@ -156,14 +169,16 @@ def plan_job(rng, engine, kind):
     return job
 
 
-def sequence(rng, engine, count):
-    """Jobs of all kinds, in any order."""
+def sequence(rng, engine, count, chances=CHANCES):
+    """Jobs of all kinds, in any order; ``chances`` are those of `KINDS`."""
     jobs = []
     overflow = engine.rows * engine.groups > engine.index_depth
     while len(jobs) < count:
-        kind = str(rng.choice(KINDS, p=CHANCES))
+        kind = str(rng.choice(KINDS, p=chances))
         if kind == "overflow" and not overflow:
             continue
+        if jobs and jobs[-1].kind == "reset" and rng.random() < 0.7:
+            kind = BARE
         job = plan_job(rng, engine, kind)
         ended = bool(jobs) and jobs[-1].kind != "reset"
         job.flags = {
@@ -191,6 +206,7 @@ def text_of(job, number, offsets):
     registers = [
         (offsets[name].offset, offsets[name].pack(fields) & 0xFFFFFFFF)
         for name, fields in job.spec.registers().items()
+        if job.kind != BARE
     ]
     found += [len(registers), *(part for pair in registers for part in pair)]
     for name, channel in CHANNELS.items():
