@@ -28,7 +28,8 @@ class Outcome:
     Attributes
     ----------
     results : uint8 array
-        The result packet. Where there are errors, only that it ends with one beat more is said.
+        The result packet. Where there are errors, a packet of one beat stands for any that an
+        engine may give: a part of the right one, and a beat of anything.
     errors : tuple of str
         Names of bits of ``ERROR``.
     lookups : int
