@@ -5,16 +5,16 @@ function, a line that loses, bends and adds bytes, and a clock that runs as fast
 import numpy as np
 
 from lutgen.spec.link_frames import (
-    Answer,
     Command,
     Counters,
     Deframer,
     Flags,
+    Result,
     Status,
     frame,
 )
 
-MASK = 0xFFFF
+OFFSETS, TAKEN = (1 << 24) - 1, 0xFFFF
 
 
 def double(sample):
@@ -111,28 +111,32 @@ class ModelBoard:
 
     def say_status(self):
         flags = sum(1 << flag for flag in self.flags)
-        counts = (self.expected & MASK, self.taken & MASK, self.results & MASK)
+        counts = (self.results, self.taken & TAKEN, self.expected)
         self.say(Status(self.session, *counts, flags, self.errors & 0xFF).body)
 
     def handle(self, body):
-        kind, argument, payload = body[0], int.from_bytes(body[1:3], "little"), body[3:]
-        if len(body) < 3 or kind not in iter(Command):
+        kind, session = body[0], int.from_bytes(body[1:3], "little")
+        argument, payload = int.from_bytes(body[3:6], "little"), body[6:]
+        if len(body) < (3 if kind < Command.COUNTERS else 6) or kind not in iter(Command):
             self.errors += 1
         elif kind == Command.INFO:
             return self.say(self.info.body)
-        elif kind == Command.COUNTERS:
+        elif kind == Command.COUNTERS and session == self.session:
             self.cycles += 3_000_000_000  # wraps at once
             counts = (self.cycles & 0xFFFFFFFF, self.busy, self.busy // 2)
-            return self.say(Counters(*counts, self.image_word).body)
+            return self.say(Counters(self.session, argument, *counts, self.image_word).body)
+        elif kind == Command.STATUS or session != self.session:
+            pass
         elif kind == Command.RESET:
             self.forget()
-            self.session = argument & 0xFF
-        elif kind in (Command.SAMPLES, Command.TABLES) and argument == self.expected & MASK:
+            self.session = argument & 0xFFFF
+        elif argument == self.expected:
             assert len(self.buffer) + len(payload) <= self.spec.window, "more than there is room"
             assert not self.buffer or kind == self.kind, "samples and tables mixed"
             self.kind = kind
             self.buffer += payload
             self.expected += len(payload)
+            assert self.expected <= OFFSETS, "an offset twice in a session"
         return self.say_status()
 
     def work(self):
@@ -152,8 +156,7 @@ class ModelBoard:
             while len(self.waiting) >= self.spec.sample_bytes:
                 sample = self.waiting[: self.spec.sample_bytes]
                 self.waiting = self.waiting[self.spec.sample_bytes :]
-                number = (self.results & MASK).to_bytes(2, "little")
-                self.say(bytes([Answer.RESULT]) + number + self.compute(sample))
+                self.say(Result(self.session, self.results, self.compute(sample)).body)
                 self.results += 1
                 self.busy += 100
         if self.rng.random() < 0.5 or not self.buffer:

@@ -1,5 +1,6 @@
 """Proofs of the stream parts: a few hold, and each fails where the part has a mistake in it."""
 
+import inspect
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from lutgen.formal.fifo import FifoProof
 from lutgen.formal.harness import Proof
 from lutgen.formal.index_buffer import IndexBufferProof
 from lutgen.formal.packet import PacketProof
+from lutgen.formal.intake import IntakeProof
 from lutgen.formal.pingpong import PingPongProof
 from lutgen.formal.port import PortProof
 from lutgen.formal.ring import LedgerProof
@@ -28,6 +30,7 @@ from lutgen.gateware.engine.rest import Rest
 from lutgen.gateware.engine.results import Results
 from lutgen.gateware.fifo import Fifo
 from lutgen.gateware.index_buffer import IndexBuffer
+from lutgen.gateware.link import intake as intake_module
 from lutgen.gateware.pingpong import PingPong
 from lutgen.gateware.port import FrameCheck, Gate
 from lutgen.gateware.registers import RegisterFile
@@ -222,6 +225,30 @@ def test_proofs_find_mistakes(mistake):
     assert all("lutgen/formal/" in place for place in outcome.failed)
 
 
+def intake(old, new):
+    """A proof of the link's intake with one piece of its text replaced."""
+    text = inspect.getsource(intake_module)
+    assert text.count(old) == 1
+    names = {"__name__": "mistaken"}
+    exec(compile(text.replace(old, new), "mistaken", "exec"), names)
+    return IntakeProof(8, 1, names["Intake"])
+
+
+# These take frames of dozens of bytes to show: the induction, which begins anywhere, finds them.
+INTAKE_MISTAKES = {
+    "what there is no room for written over what waits": (" & ~full & ~bad),", " & ~full),"),
+    "frames of any session and offset": ("good & carries & matches &", "good & carries &"),
+}
+
+
+@pytest.mark.usefixtures("_sby")
+@pytest.mark.parametrize("mistake", INTAKE_MISTAKES)
+def test_the_intake_is_not_proven_with_a_mistake(mistake):
+    outcome = prove.prove(intake(*INTAKE_MISTAKES[mistake]))
+    assert outcome.status == "not proven"
+    assert outcome.failed
+
+
 class Nothing(Proof):
     """Claims nothing."""
 
@@ -280,7 +307,7 @@ def test_command_names_the_parts(capsys):
     assert main(["prove", "queue"]) == 2
     assert capsys.readouterr().err == (
         "lutgen: error: argument PART: must be one of fifo, regrouper, index_buffer, ledger, port, "
-        "axilite, crossing, drain, packet, pingpong, not 'queue'\n"
+        "axilite, crossing, drain, packet, intake, pingpong, not 'queue'\n"
     )
 
 

@@ -23,6 +23,7 @@ from lutgen.spec.link_frames import (
     Command,
     Deframer,
     Info,
+    Result,
     Status,
     command,
     frame,
@@ -152,42 +153,82 @@ SMALL = LinkSpec(FAST, "0" * 16, 5, 2, 1, 4, buffer=64)
 
 def test_intake():
     """Commands, and what is refused: counted only if it is broken."""
-    good = frame(command(Command.SAMPLES, 0, bytes(range(0x78, 0x82))))
+    good = frame(command(Command.SAMPLES, 9, 0, bytes(range(0x78, 0x82))))
     bad = bytearray(good)
     bad[5] ^= 1
     steps = [
         b"noise\x7e",
         frame(command(Command.INFO)),
         frame(command(Command.COUNTERS)),
-        frame(command(Command.RESET, 9)),
+        frame(command(Command.COUNTERS, 1)),  # of another session
+        frame(command(Command.RESET, 0, 9)),
+        frame(command(Command.RESET, 0, 8)),  # again, or late: not in that session any more
         bytes(bad),
         good,
         good,  # again: its offset is not expected
-        frame(command(Command.SAMPLES, 10, b"x" * 50)),  # as much as there is room for
-        frame(command(Command.SAMPLES, 60, b"y")),  # and a byte more
+        frame(command(Command.SAMPLES, 9, 10, b"x" * 50)),  # as much as there is room for
+        frame(command(Command.SAMPLES, 9, 60, b"y")),  # and a byte more
         4,
-        frame(command(Command.SAMPLES, 60, b"y")),
-        frame(command(Command.TABLES, 61, b"y")),  # no core for it
+        frame(command(Command.SAMPLES, 8, 60, b"y")),  # of another session
+        frame(command(Command.SAMPLES, 0x109, 60, b"y")),
+        frame(command(Command.SAMPLES, 9, 0x1003C, b"y")),  # of an offset that ends alike
+        frame(command(Command.SAMPLES, 9, 60, b"y")),
+        frame(command(Command.TABLES, 9, 61, b"y")),  # no core for it
         frame(bytes([7, 0, 0])),
         frame(b"\x01\x00"),
-        frame(command(Command.RESET, 0x30A)),
+        frame(bytes([Command.RESET, 9, 0])),
+        frame(command(Command.RESET, 9, 0x30A)),
     ]
     assert intake_of(SMALL, steps) == [
         (["status"], 0, 0, 1),
         (["info"], 0, 0, 1),
         (["counters"], 0, 0, 1),
+        (["status"], 0, 0, 1),
         (["clear", "status"], 0, 9, 0),
+        (["status"], 0, 9, 0),
         (["status"], 0, 9, 1),
         (["status"], 10, 9, 1),
         (["status"], 10, 9, 1),
         (["status"], 60, 9, 1),
-        (["status"], 60, 9, 2),
+        *[(["status"], 60, 9, 2)] * 4,
         (["status"], 61, 9, 2),
         (["status"], 61, 9, 3),
         (["status"], 61, 9, 4),
         (["status"], 61, 9, 5),
-        (["clear", "status"], 0, 10, 0),
+        (["status"], 61, 9, 6),
+        (["clear", "status"], 0, 0x30A, 0),
     ]
+
+
+@pytest.mark.parametrize("length", [50, 64, 128, 150, 300])
+@pytest.mark.parametrize("right", [False, True])
+def test_a_frame_too_long(length, right):
+    """It counts as broken, and what waits stays as it is: with a right check and with none, longer
+    than the buffer, than two of them, than four.
+    """
+    intake, got = Intake(SMALL), []
+    waits = bytes(range(10, 24))
+    long = bytearray(frame(command(Command.SAMPLES, 0, len(waits), b"x" * length)))
+    if not right:
+        long[-3] ^= 1
+
+    async def bench(ctx):
+        for byte in frame(command(Command.SAMPLES, 0, 0, waits)) + long:
+            ctx.set(intake.data, byte)
+            ctx.set(intake.valid, 1)
+            await ctx.tick()
+            ctx.set(intake.valid, 0)
+            await ctx.tick().repeat(12)
+        assert ctx.get(intake.expected) == len(waits)
+        assert ctx.get(intake.errors) == 1
+        for place in range(len(waits)):
+            ctx.set(intake.read_addr, place)
+            ctx.set(intake.read_en, 1)
+            await ctx.tick()
+            got.append(ctx.get(intake.read_data))
+
+    sim.simulate(intake, [bench])
+    assert bytes(got) == waits
 
 
 @pytest.mark.parametrize("gaps", [0.0, 0.5])
@@ -330,22 +371,22 @@ def test_link(gaps):
     contract = boards.contract()
     spec = link_spec(contract, clock_hz=12_000_000, baud=3_000_000, buffer=128)
     data = bytes(range(0x70, 0x84)) * 2
-    bodies = [command(Command.RESET, 5), command(Command.INFO), command(Command.STATUS)]
-    bodies += [command(Command.SAMPLES, at, data[at : at + 8]) for at in range(0, 40, 8)]
-    bodies.append(command(Command.COUNTERS))
+    bodies = [command(Command.RESET, 0, 5), command(Command.INFO), command(Command.STATUS)]
+    bodies += [command(Command.SAMPLES, 5, at, data[at : at + 8]) for at in range(0, 40, 8)]
+    bodies.append(command(Command.COUNTERS, 5, 0x1234))
     heard, samples, _ = play(spec, bodies, gaps=gaps, seed=1)
     beats = [int.from_bytes(data[n : n + 2], "little") for n in range(0, 40, 2)]
     assert samples == [beats[n : n + 5] for n in range(0, 20, 5)]
     assert [Info.parse(b) for b in heard if b[0] == Answer.INFO] == [spec.info]
     results = [body for body in heard if body[0] == Answer.RESULT]
     assert results == [
-        bytes([Answer.RESULT, n, 0]) + sum(sample).to_bytes(4, "little")
-        for n, sample in enumerate(samples)
+        Result(5, n, sum(sample).to_bytes(4, "little")).body for n, sample in enumerate(samples)
     ]
     said = [Status.parse(body) for body in heard if body[0] == Answer.STATUS]
     assert all(status.session == 5 for status in said)
     assert (said[-1].expected, said[-1].taken, said[-1].errors) == (40, 40, 0)
     (counted,) = [Counted.parse(body) for body in heard if body[0] == Answer.COUNTERS]
+    assert (counted.session, counted.mark) == (5, 0x1234)
     assert 0 < counted.waits < counted.busy < counted.cycles
 
 
@@ -355,11 +396,11 @@ def test_link_of_a_loadable_core():
     spec = link_spec(contract, clock_hz=12_000_000, baud=3_000_000, buffer=128)
     image, data = bytes(range(12)), bytes(range(20, 40))
     bodies = [
-        command(Command.TABLES, 0, image[:5]),
-        command(Command.SAMPLES, 5, data),
-        command(Command.TABLES, 5, image[5:]),
-        command(Command.SAMPLES, 12, data),
-        command(Command.COUNTERS),
+        command(Command.TABLES, 0, 0, image[:5]),
+        command(Command.SAMPLES, 0, 5, data),
+        command(Command.TABLES, 0, 5, image[5:]),
+        command(Command.SAMPLES, 0, 12, data),
+        command(Command.COUNTERS, 0, 0x1234),
     ]
     heard, samples, images = play(spec, bodies, gaps=0.3, seed=2)
     assert images == [[int.from_bytes(image[n : n + 4], "little") for n in (0, 4, 8)]]
@@ -374,7 +415,7 @@ def test_link_of_a_loadable_core():
 def test_reset_within_a_result():
     """The frame that was cut short is none, and the next one is right."""
     spec = link_spec(boards.contract(), clock_hz=12_000_000, baud=3_000_000, buffer=128)
-    bodies = [command(Command.SAMPLES, 0, bytes(60)), command(Command.RESET, 3)]
+    bodies = [command(Command.SAMPLES, 0, 0, bytes(60)), command(Command.RESET, 0, 3)]
     link = Link(spec)
     line = Deframer(200)
     heard = []
@@ -412,7 +453,7 @@ def test_size():
     contract = boards.contract(beats=16, lanes=4)
     spec = link_spec(contract, clock_hz=12_000_000, baud=1_000_000)
     mapped = map_core(convert(Link(spec), "link"), "link", "ice40")
-    assert mapped.luts <= 800
+    assert mapped.luts <= 900
     assert mapped.blocks == 2
 
 

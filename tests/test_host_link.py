@@ -123,7 +123,7 @@ def test_another_protocol():
     model, contract = fresh()
     model.info = type(model.info)(**{**vars(model.info), "protocol": 9})
     fails(
-        "port: the board speaks version 9 of the protocol, not 1; program it again with this "
+        "port: the board speaks version 9 of the protocol, not 2; program it again with this "
         "lutgen",
         model,
         contract,

@@ -17,6 +17,7 @@ from lutgen.spec.link_frames import (
     Deframer,
     Flags,
     Info,
+    Result,
     Status,
     command,
     frame,
@@ -77,13 +78,17 @@ def test_answers_come_back():
     info = Info(1, "0123456789abcdef", 196, 4, 1, 30, 2044, 12_000_000, 9000)
     assert Info.parse(info.body) == info
     assert len(info.body) == 32
-    status = Status(3, 65535, 1, 2, 0b1010, 255)
+    status = Status(0x1234, 2**24 - 1, 65535, 0x56789A, 0b1010, 255)
     assert Status.parse(status.body) == status
     assert status.has(Flags.LOADED)
     assert not status.has(Flags.FRAME_ERROR)
-    counters = Counters(1, 2**32 - 1, 3, 4)
+    counters = Counters(65535, 65534, 1, 2**32 - 1, 3, 4)
     assert Counters.parse(counters.body) == counters
-    assert command(Command.SAMPLES, 0x12345, b"x") == b"\x05\x45\x23x"
+    result = Result(258, 0x10203, b"abc")
+    assert result.body == b"\x84\x02\x01\x03\x02\x01abc"
+    assert Result.parse(result.body) == result
+    assert command(Command.SAMPLES, 0x1234, 0x56789A, b"x") == b"\x05\x34\x12\x9a\x78\x56x"
+    assert command(Command.INFO) == b"\x01\x00\x00"
 
 
 def test_the_examples_of_the_protocol():

@@ -235,6 +235,7 @@ def open_board(args: argparse.Namespace, core: "Core", stack: ExitStack) -> "Boa
         transport: Any = Terminal(simulated.path)
         where = f"simulated board ({simulated.path})"
         patience, retry = PATIENCE["simulated"]
+        baud = None
     else:
         from lutgen.host.serial_port import SerialPort
 
@@ -248,7 +249,7 @@ def open_board(args: argparse.Namespace, core: "Core", stack: ExitStack) -> "Boa
         where = args.port
         patience, retry = PATIENCE["board"]
     return stack.enter_context(
-        Board(transport, contract, where=where, patience=patience, retry=retry)
+        Board(transport, contract, where=where, patience=patience, retry=retry, baud=baud)
     )
 
 

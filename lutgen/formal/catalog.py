@@ -10,6 +10,7 @@ from lutgen.formal.fifo import FifoProof
 from lutgen.formal.harness import Proof
 from lutgen.formal.index_buffer import IndexBufferProof
 from lutgen.formal.packet import PacketProof
+from lutgen.formal.intake import IntakeProof
 from lutgen.formal.pingpong import PingPongProof
 from lutgen.formal.port import PortProof
 from lutgen.formal.ring import LedgerProof
@@ -34,6 +35,7 @@ CLAIMS = {
     "crossing": "no loss, no doubling, order, whatever two clocks do; offers hold; progress",
     "drain": "an idle engine holds nothing, on either clock; a job takes its own rows and errors",
     "packet": "one packet of results a job, however it ends; nothing is left behind it",
+    "intake": "a frame that does not count changes nothing; what waits is unspoilt; one answer",
     "pingpong": "no use before its load, no load before the last read; turns; progress",
 }
 
@@ -180,6 +182,16 @@ def _drains():
         )
 
 
+def _intakes():
+    for buffer, words in ((8, 0), (8, 1), (16, 1)):
+        yield Case(
+            "intake",
+            f"buffer={buffer}{' loadable' if words else ''}",
+            lambda buffer=buffer, words=words: IntakeProof(buffer, words),
+            (buffer, words) == (8, 1),
+        )
+
+
 def _pingpongs():
     for drain in (0, 1, 3):
         yield Case(
@@ -197,5 +209,6 @@ CASES = (
     *_crossings(),
     *_drains(),
     Case("packet", "1 lane, 3 rows", PacketProof, True),
+    *_intakes(),
     *_pingpongs(),
 )

@@ -3,36 +3,43 @@
 The protocol is docs/link-protocol.md. A frame to the board that is lost is sent again from the
 offset that the board expects; a result that is lost is had by sending its sample again, as a core
 gives the same result for the same sample. So a bad line costs time, and then an error that says
-what is missing, but never a wrong result.
+what is missing, but never a wrong result. Within a session no offset and no number of a result
+comes twice, and every frame that matters says of which session it is: whatever the line repeats,
+however late, is known for what it is.
 """
 
-import struct
+import secrets
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutgen.errors import LutgenError
-from lutgen.files import reason
 from lutgen.host.bytes_transport import Transport
-from lutgen.host.link_job import Bytes, Job, Watch
+from lutgen.host.link_job import Bytes, Job
+from lutgen.host.link_line import Line, Watch
+from lutgen.numeric import as_int
 from lutgen.spec.link import fingerprint
 from lutgen.spec.link_frames import (
-    OFFSET_MASK,
+    COUNTERS,
+    INFO,
+    OFFSET_BITS,
     PROTOCOL,
+    RESULT,
+    SESSION_MASK,
+    STATUS,
+    TAKEN_MASK,
     Answer,
     Command,
     Counters,
-    Deframer,
     Flags,
     Info,
+    Result,
     Status,
     command,
-    frame,
     longest_answer,
 )
 
@@ -42,6 +49,9 @@ PATIENCE = 5.0  # seconds without any progress until it is an error
 RETRY = 0.25  # seconds without progress until something is asked or sent again
 ACCOUNT = 10.0  # seconds between two looks at counters, which wrap
 PAYLOAD = (32, 256)  # bytes of samples in a frame: fewer where the line is bad
+COUNTED = ("cycles", "busy", "waits")
+WRAP = 1 << 32  # of the board's counters
+ERRORS = 1 << 8  # likewise of its count of broken frames
 
 
 class Board:
@@ -59,8 +69,14 @@ class Board:
     patience, retry : float
         Seconds without progress: until it is an error, until something is sent again. A slow
         simulator needs more of both than a board.
+    baud : int or None
+        Bits a second of the line, which both are made longer by; None for a line so fast that this
+        does not matter.
     clock : callable
         Seconds from any start.
+    session_bytes : int
+        After how many bytes to the core a new session begins, at most. A loadable core is loaded
+        again then.
 
     Attributes
     ----------
@@ -69,11 +85,16 @@ class Board:
         Bytes that were sent more than once.
     repeated : int
         Samples that were sent again because their results were lost.
+    sessions : int
+        Resets of the board.
 
     Raises
     ------
     LutgenError
         If there is no board, or it holds another core; one line.
+    ValueError, TypeError
+        If ``session_bytes`` is no number of bytes that a session can have, or if not even a sample
+        would fit.
     """
 
     def __init__(
@@ -84,19 +105,32 @@ class Board:
         where: str = "board",
         patience: float = PATIENCE,
         retry: float = RETRY,
+        baud: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        session_bytes: int = (1 << OFFSET_BITS) - 1,
     ) -> None:
-        self._transport, self._contract, self._where = transport, contract, where
-        self._patience, self._retry, self._clock = patience, retry, clock
-        self._deframer = Deframer(longest_answer(contract))
-        self._heard = 0
-        self.resent = self.repeated = 0
-        self._status = Status(0, 0, 0, 0, 0, 0)
-        self._forget()
-        self._counted = Counters(0, 0, 0, 0)
-        self._totals = {"cycles": 0, "busy": 0, "waits": 0}
+        self._contract, self._where, self._clock = contract, where, clock
+        self._line = Line(
+            transport,
+            where,
+            longest_answer(contract),
+            baud=baud,
+            patience=patience,
+            retry=retry,
+            clock=clock,
+        )
+        self.resent = self.repeated = self.sessions = self._mark = 0
+        self._image: NDArray[np.uint32] | None = None
+        # Chosen by chance, so that it is none that somebody before had.
+        self._session = secrets.randbelow(SESSION_MASK + 1)
         try:
+            high = (1 << OFFSET_BITS) - 1
+            self._limit = as_int(session_bytes, "Bytes of a session", low=1, high=high)
             self.info = self._identify()
+            if self._limit < self.sample_bytes + 4 * self.info.load_words:
+                raise ValueError(
+                    f"Bytes of a session must hold a sample and a load image, not {self._limit}"
+                )
             self.reset()
         except BaseException:
             self.close()
@@ -104,7 +138,7 @@ class Board:
 
     def close(self) -> None:
         """Lets go of the transport."""
-        self._transport.close()
+        self._line.close()
 
     def __enter__(self) -> "Board":
         return self
@@ -112,54 +146,23 @@ class Board:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # The line.
-
-    @contextmanager
-    def _attached(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise LutgenError(
-                f"{self._where}: the board is gone: {reason(error)}; plug it in and run again"
-            ) from error
-
-    def _send(self, body: bytes) -> None:
-        with self._attached():
-            self._transport.write(frame(body))
-
-    def _receive(self, timeout: float) -> list[bytes]:
-        with self._attached():
-            data = self._transport.read(timeout)
-        self._heard += len(data)
-        return self._deframer.push(data)
-
-    def _ask(self, body: bytes, size: int, accept: Callable[[bytes], bool], what: str) -> bytes:
-        """Sends ``body`` until an answer of ``size`` bytes is accepted."""
-        end = self._clock() + self._patience
-        while True:
-            self._send(body)
-            again = min(self._clock() + self._retry, end)
-            while (now := self._clock()) < again:
-                for answer in self._receive(again - now):
-                    if len(answer) == size and accept(answer):
-                        return answer
-            if self._clock() >= end:
-                raise LutgenError(f"{self._where}: {what}")
-
     def _identify(self) -> Info:
         """Finds the board and compares it with the contract."""
-        while self._receive(0):  # what was said to somebody else
-            pass
-        self._heard = 0
-        size = len(Info(0, "0" * 16, 0, 0, 0, 0, 0, 0, 0).body)
+        self._line.drain()
+        question, answers = command(Command.INFO), []
+
+        def accept(body: bytes) -> bytes | None:
+            if body[0] != Answer.INFO or len(body) != INFO.size:
+                return question
+            answers.append(Info.parse(body))
+            return None
+
         try:
-            answer = self._ask(
-                command(Command.INFO), size, lambda body: body[0] == Answer.INFO, "no board answers"
-            )
+            self._line.ask(question, accept, "no board answers")
         except LutgenError as error:
             if "no board answers" not in str(error):
                 raise
-            if self._heard:
+            if self._line.heard:
                 raise LutgenError(
                     f"{self._where}: what comes from there is no answer of a board; check the baud "
                     "rate, and that the board is programmed by `lutgen synth`"
@@ -168,7 +171,7 @@ class Board:
                 f"{self._where}: nothing answers; check the port and the baud rate, and that the "
                 "board is programmed"
             ) from None
-        info = Info.parse(answer)
+        info = answers[0]
         if info.protocol != PROTOCOL:
             raise LutgenError(
                 f"{self._where}: the board speaks version {info.protocol} of the protocol, not "
@@ -188,67 +191,130 @@ class Board:
 
     # Session, status, counters.
 
-    def _forget(self) -> None:
-        """What is known of a board that was reset."""
+    def reset(self) -> None:
+        """Resets the core and all counters; a loadable core must be loaded again."""
+        self._begin()
+        self._image = None
+        self._totals = dict.fromkeys((*COUNTED, "samples", "results", "errors"), 0)
+
+    def _begin(self) -> None:
+        """Begins a session.
+
+        The board resets only in the session that the command names. So one that is said twice, or
+        late, resets nothing; and as none before had the number of the new one, a status that has it
+        was sent after the reset.
+        """
+        seen = [self._session] if self.sessions else []
+        self._session = self._session + 1 & SESSION_MASK
+
+        def accept(body: bytes) -> bytes | None:
+            if body[0] == Answer.STATUS and len(body) == STATUS.size:
+                status = Status.parse(body)
+                if seen and status.session == self._session:
+                    return None
+                if status.session == self._session:  # by chance, that of somebody before
+                    self._session = self._session + 1 & SESSION_MASK
+                seen[:] = [status.session]
+            return question()
+
+        def question() -> bytes:
+            if not seen:
+                return command(Command.STATUS)
+            return command(Command.RESET, seen[0], self._session)
+
+        self._line.ask(question(), accept, "the board does not answer a reset")
+        self.sessions += 1
+        self._status = Status(self._session, 0, 0, 0, 0, 0)
+        self._counted = Counters(self._session, 0, 0, 0, 0, 0)
         self._sent = self._highest = self._known = self._taken = self._origin = 0
         self._recovering = self._results = 0
         self._payload = PAYLOAD[1]
+        self._ended = True
 
-    def reset(self) -> None:
-        """Resets the core and all counters; a loadable core must be loaded again."""
-        session = (self.status().session + 1) & 0xFF
-        answer = self._ask(
-            command(Command.RESET, session),
-            len(self._status.body),
-            lambda body: body[0] == Answer.STATUS and Status.parse(body).session == session,
-            "the board does not answer a reset",
-        )
-        self._status = Status.parse(answer)
-        self._forget()
-        self._counted = Counters(0, 0, 0, 0)
-        self._totals = dict.fromkeys(self._totals, 0)
+    def _renew(self) -> None:
+        """Begins another session, with the core as it is and all counts going on."""
+        totals = self._count()
+        image = self._image
+        self._begin()
+        self._totals = totals
+        if image is not None:
+            self._load(image)
 
     def status(self) -> Status:
         """How far the board has come."""
-        answer = self._ask(
-            command(Command.STATUS),
-            len(self._status.body),
-            lambda body: body[0] == Answer.STATUS,
-            "the board does not answer any more",
+        question, answers = command(Command.STATUS), []
+
+        def accept(body: bytes) -> bytes | None:
+            if body[0] == Answer.STATUS and len(body) == STATUS.size:
+                status = Status.parse(body)
+                if self._is_new(status):
+                    answers.append(status)
+                    return None
+            return question
+
+        self._line.ask(question, accept, "the board does not answer any more")
+        return answers[0]
+
+    def _is_new(self, status: Status) -> bool:
+        """Whether a status is not from before another that was taken in."""
+        return (
+            status.session == self._session
+            and self._known <= status.expected <= self._highest
+            and self._results <= status.results
         )
-        return Status.parse(answer)
 
     def counters(self) -> dict[str, int]:
         """Since the last reset: ``cycles``, ``busy`` and ``waits`` (see `Counters`, but never
         wrapped if asked for now and then), ``samples`` that went to the core, ``results`` that it
         sent, ``frame_errors`` (0 or 1), ``link_errors`` (broken frames, either way; those to the
-        board modulo 256) and ``image``.
+        board modulo 256 in each session) and ``image``.
         """
-        self._account(self._read_counters())
+        counts = self._count()
         status = self.status()
         return {
-            **self._totals,
-            "samples": (self._taken - self._origin) // self.sample_bytes,
-            "results": self._results,
+            **{name: counts[name] for name in (*COUNTED, "samples", "results")},
             "frame_errors": int(status.has(Flags.FRAME_ERROR)),
-            "link_errors": status.errors + self._deframer.errors,
+            "link_errors": counts["errors"] + self._line.errors,
             "image": self._counted.image,
         }
 
-    def _read_counters(self) -> bytes:
-        return self._ask(
-            command(Command.COUNTERS),
-            len(self._counted.body),
-            lambda body: body[0] == Answer.COUNTERS,
-            "the board does not answer any more",
-        )
+    def _count(self) -> dict[str, int]:
+        """All counts up to now."""
+        self._read_counters()
+        return {
+            **self._totals,
+            "samples": self._totals["samples"]
+            + max(0, self._taken - self._origin) // self.sample_bytes,
+            "results": self._totals["results"] + self._results,
+            "errors": self._totals["errors"] + self.status().errors,
+        }
 
-    def _account(self, answer: bytes) -> None:
-        counted = Counters.parse(answer)
-        for name in self._totals:
+    def _ask_counters(self) -> bytes:
+        """A question that none before was like."""
+        self._mark = self._mark + 1 & SESSION_MASK
+        return command(Command.COUNTERS, self._session, self._mark)
+
+    def _read_counters(self) -> None:
+        question = self._ask_counters()
+
+        def accept(body: bytes) -> bytes | None:
+            return None if self._account(body) else question
+
+        self._line.ask(question, accept, "the board does not answer any more")
+
+    def _account(self, body: bytes) -> bool:
+        """Takes in an answer with counters; gives whether it is a new one."""
+        if body[0] != Answer.COUNTERS or len(body) != COUNTERS.size:
+            return False
+        counted = Counters.parse(body)
+        if (counted.session, counted.mark) != (self._session, self._mark):
+            return False
+        for name in COUNTED:
             step = getattr(counted, name) - getattr(self._counted, name)
-            self._totals[name] += step & 0xFFFFFFFF
+            self._totals[name] += step % WRAP
         self._counted = counted
+        self._mark = self._mark + 1 & SESSION_MASK  # its answer has come
+        return True
 
     @property
     def sample_bytes(self) -> int:
@@ -273,23 +339,28 @@ class Board:
             size = min(size, room)
             if size <= 0:
                 return
-            self._send(command(kind, self._sent, source(self._sent, self._sent + size)))
+            data = source(self._sent, self._sent + size)
+            self._line.send(command(kind, self._session, self._sent, data))
             self.resent += max(0, min(self._highest, self._sent + size) - self._sent)
             self._sent += size
             self._highest = max(self._highest, self._sent)
 
-    def _hear(self, status: Status) -> bool:
+    def _hear(self, body: bytes) -> bool:
         """Takes in a status; gives whether it is news."""
-        known = self._known + (status.expected - self._known & OFFSET_MASK)
-        taken = self._taken + (status.taken - self._taken & OFFSET_MASK)
-        if status.session != self._status.session or not taken <= known <= self._highest:
-            return False  # an old one
+        status = Status.parse(body)
+        known = status.expected
+        taken = known - (known - status.taken & TAKEN_MASK)
+        if not self._is_new(status) or taken < self._taken:
+            return False
         news = (known, taken) != (self._known, self._taken)
+        broken = (status.errors - self._status.errors) % ERRORS
+        if broken >= ERRORS // 2 and not news:
+            return False
         if known > self._known >= self._recovering:
             self._payload = min(self._payload + 16, PAYLOAD[1])
         self._known, self._taken = known, taken
         self._sent = max(self._sent, known)
-        if status.errors != self._status.errors and known >= self._recovering:
+        if broken and known >= self._recovering:
             self._go_back()
         self._status = status
         if status.has(Flags.FRAME_ERROR):
@@ -323,11 +394,18 @@ class Board:
         """
         if len(words) != self.info.load_words or not len(words):
             raise ValueError(f"Load image must have {self.info.load_words} words, not {len(words)}")
-        image = words.astype("<u4").tobytes()
-        if zlib.crc32(image[:-4]) != int(words[-1]):
+        if zlib.crc32(words[:-1].astype("<u4").tobytes()) != int(words[-1]):
             raise ValueError("Load image must end with the CRC-32 of the words before it")
+        if not self._ended or self._highest + 4 * len(words) + self.sample_bytes > self._limit:
+            self._image = None
+            self._renew()
+        self._load(words)
+
+    def _load(self, words: NDArray[np.uint32]) -> None:
+        image = words.astype("<u4").tobytes()
         start = self._sent
         end = start + len(image)
+        self._ended = False
 
         def source(a: int, b: int) -> bytes:
             return image[a - start : b - start]
@@ -335,26 +413,29 @@ class Board:
         def missing() -> str:
             return f"{self._known - start} of {len(image)} bytes of the load image have arrived"
 
-        watch = Watch(self._clock, self._retry, self._patience)
+        before = max(0, start - self._origin) // self.sample_bytes
+        watch = Watch(self._line)
         while True:
             self._fill(Command.TABLES, source, end)
-            for body in self._receive(watch.left()):
-                if body[0] == Answer.STATUS and len(body) == len(self._status.body):
-                    if self._hear(Status.parse(body)):
-                        watch.progress()
+            for body in self._line.receive(watch.left()):
+                if body[0] == Answer.STATUS and len(body) == STATUS.size and self._hear(body):
+                    watch.progress()
             if self._status.has(Flags.LOAD_ERROR):
                 raise LutgenError(f"{self._where}: {self._load_error()}")
             if self._taken == end and self._status.has(Flags.LOADED):
                 break
             if watch.due():
                 self._nudge(watch, missing)
+        self._totals["samples"] += before
         self._origin = end
-        got = Counters.parse(self._read_counters())
-        if got.image != int(words[-1]):
+        self._read_counters()
+        if self._counted.image != int(words[-1]):
             raise LutgenError(
-                f"{self._where}: the core holds an image with the check word {got.image:08x}, not "
-                f"{int(words[-1]):08x}; reset the board and load it again"
+                f"{self._where}: the core holds an image with the check word "
+                f"{self._counted.image:08x}, not {int(words[-1]):08x}; reset the board and load it "
+                "again"
             )
+        self._image, self._ended = words, True
 
     def _load_error(self) -> str:
         """What the core's complaint of a whole and right image means."""
@@ -369,10 +450,11 @@ class Board:
         """Nothing has come for a while."""
         if watch.over():
             raise LutgenError(
-                f"{self._where}: nothing new from the board for {self._patience:g} s; {missing()}"
+                f"{self._where}: nothing new from the board for {self._line.patience:g} s; "
+                f"{missing()}"
             )
         self._go_back()
-        self._send(command(Command.STATUS))
+        self._line.send(command(Command.STATUS))
 
     # Samples.
 
@@ -400,12 +482,21 @@ class Board:
             raise ValueError(
                 f"Samples must have {self.sample_bytes} bytes each, not {samples.shape[1:]}"
             )
-        job = Job(samples, self.result_bytes, self._sent, self._results)
-        watch = Watch(self._clock, self._retry, self._patience)
+        if not self._ended:  # what was under way then has the offsets of what is sent now
+            self._renew()
+        job = Job(samples, self.result_bytes)
+        job.begin(self._sent, self._results, self._room)
+        watch = Watch(self._line)
         account = self._clock() + ACCOUNT
+        self._ended = False
         while job.left:
+            if job.spent:
+                self._renew()
+                self._ended = False
+                job.begin(self._sent, self._results, self._room)
+                watch.progress()
             self._fill(Command.SAMPLES, job.source, job.end)
-            for body in self._receive(watch.left()):
+            for body in self._line.receive(watch.left()):
                 if self._take(body, job):
                     watch.progress()
                     if progress is not None and body[0] == Answer.RESULT:
@@ -416,20 +507,32 @@ class Board:
                 self._nudge(watch, job.missing)
             if self._clock() >= account:
                 account = self._clock() + ACCOUNT
-                self._send(command(Command.COUNTERS))
+                self._line.send(self._ask_counters())
+        self._ended = True
         return job.results
+
+    @property
+    def _room(self) -> int:
+        """Samples that may still be sent in this session."""
+        return (self._limit - self._sent) // self.sample_bytes
 
     def _take(self, body: bytes, job: Job) -> bool:
         """Takes in an answer; gives whether it is news."""
-        if body[0] == Answer.STATUS and len(body) == len(self._status.body):
+        if body[0] == Answer.STATUS and len(body) == STATUS.size:
+            news = self._hear(body)
             status = Status.parse(body)
-            news = self._hear(status)
-            if status.session == self._status.session:
+            if status.session == self._session:
                 job.skip(status.results)
             return news
-        if body[0] == Answer.RESULT and len(body) == 3 + self.result_bytes:
-            number = struct.unpack_from("<H", body, 1)[0]
-            return job.put(number, body[3:])
-        if body[0] == Answer.COUNTERS and len(body) == len(self._counted.body):
-            self._account(body)
+        if body[0] == Answer.RESULT and len(body) == RESULT.size + self.result_bytes:
+            result = Result.parse(body)
+            if result.session != self._session or not job.put(result.number, result.data):
+                return False
+            # What has a result was taken, whether or not a status has said so.
+            behind = job.behind(result.number)
+            self._taken = max(self._taken, behind)
+            self._known = max(self._known, behind)
+            self._sent = max(self._sent, behind)
+            return True
+        self._account(body)
         return False

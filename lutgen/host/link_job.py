@@ -1,6 +1,6 @@
 """Samples on their way through a board: as bytes of the line, and which are still missing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from lutgen.errors import LutgenError
 from lutgen.numeric import Format, check_ints
-from lutgen.spec.link_frames import OFFSET_MASK
 
-__all__ = ["Job", "Watch", "pack", "unpack"]
+__all__ = ["Job", "pack", "unpack"]
 
 ATTEMPTS = 100  # of a sample
 
@@ -61,62 +60,62 @@ def unpack(results: Bytes, port: Mapping[str, Any]) -> NDArray[np.int64]:
     return wide.view("<i8")[:, :, 0].astype(np.int64)
 
 
-class Watch:
-    """Time since the last progress."""
-
-    def __init__(self, clock: Callable[[], float], retry: float, patience: float) -> None:
-        self._clock, self._retry, self._patience = clock, retry, patience
-        self.progress()
-
-    def progress(self) -> None:
-        """There was some."""
-        self._start = self._clock()
-        self._next = self._start + self._retry
-
-    def left(self) -> float:
-        """Seconds until something must be done."""
-        return max(0.0, self._next - self._clock())
-
-    def due(self) -> bool:
-        """Whether it must be done now; then it is not due for another while."""
-        now = self._clock()
-        if now < self._next:
-            return False
-        self._next = now + self._retry
-        return True
-
-    def over(self) -> bool:
-        """Whether patience is at its end."""
-        return self._clock() >= self._start + self._patience
-
-
 class Job:
-    """Samples on their way through the core. The board's n-th result since its reset belongs to the
+    """Samples on their way through the core. The board's n-th result in a session belongs to the
     n-th sample that it took, be that one for the first time or again.
 
     Parameters
     ----------
     samples : uint8 array ``[sample, byte]``
     result_bytes : int
-    offset : int
-        Of the first sample's first byte.
-    result : int
-        Number of the first result.
+
+    Attributes
+    ----------
+    results : uint8 array ``[sample, byte]``
+    left : int
+        Samples whose results have not come.
+    next_result : int
+        Number of the next result that is wanted.
     """
 
-    def __init__(self, samples: Bytes, result_bytes: int, offset: int, result: int) -> None:
-        self._samples, self._offset, self._first = samples, offset, result
-        self._order = list(range(len(samples)))
+    def __init__(self, samples: Bytes, result_bytes: int) -> None:
+        self._samples = samples
+        self._missing = np.ones(len(samples), dtype=bool)
         self._attempts: dict[int, int] = {}
-        self._lost: list[int] = []
         self.results = np.zeros((len(samples), result_bytes), dtype=np.uint8)
-        self.next_result = result
         self.left = len(samples)
+        self.begin(0, 0, 0)
+
+    def begin(self, offset: int, result: int, room: int) -> None:
+        """A session, or what is left of it: all samples that are missing are to be sent in it.
+
+        Parameters
+        ----------
+        offset : int
+            Of the first sample's first byte.
+        result : int
+            Number of the first result.
+        room : int
+            Samples that may be sent at most.
+        """
+        self._offset, self._first, self._room = offset, result, room
+        self._order: list[int] = np.flatnonzero(self._missing)[:room].tolist()
+        self._lost: list[int] = []
+        self.next_result = result
 
     @property
     def end(self) -> int:
-        """The offset behind all samples that must be sent."""
+        """The offset behind all samples that must be sent in this session."""
         return self._offset + len(self._order) * int(self._samples.shape[1])
+
+    def behind(self, number: int) -> int:
+        """The offset behind the sample to which the result ``number`` belongs."""
+        return self._offset + (number - self._first + 1) * int(self._samples.shape[1])
+
+    @property
+    def spent(self) -> bool:
+        """Whether this session has given all that it can."""
+        return self.next_result == self._first + len(self._order)
 
     def source(self, start: int, end: int) -> bytes:
         """The bytes from one offset to another."""
@@ -127,30 +126,34 @@ class Job:
         return rows.tobytes()[start - first * size : end - first * size]
 
     def skip(self, number: int) -> None:
-        """The board has sent all results before ``number``, modulo 2 ** 16; what has not come is
-        lost.
-        """
-        end = self._first + len(self._order)
-        target = self.next_result + (number - self.next_result & OFFSET_MASK)
-        if target > end:
-            return  # an old answer
-        while self.next_result < target:
+        """The board has sent all results before ``number``; what has not come is lost."""
+        if number > self._first + len(self._order):
+            return  # of no sample that was sent
+        while self.next_result < number:
             self._lost.append(self._order[self.next_result - self._first])
             self.next_result += 1
 
     def put(self, number: int, payload: bytes) -> bool:
-        """Takes in the result ``number``, modulo 2 ** 16; gives whether it is one of these."""
-        place = self.next_result + (number - self.next_result & OFFSET_MASK) - self._first
-        if place >= len(self._order):
+        """Takes in the result ``number``; gives whether it is wanted.
+
+        One that has come, or was taken for lost, is not: its sample has its result, or is sent
+        again. Nor is one of no sample that was sent.
+        """
+        place = number - self._first
+        if number < self.next_result or place >= len(self._order):
             return False
         self.skip(number)
-        self.results[self._order[place]] = np.frombuffer(payload, dtype=np.uint8)
+        sample = self._order[place]
+        self.results[sample] = np.frombuffer(payload, dtype=np.uint8)
+        self._missing[sample] = False
         self.next_result += 1
         self.left -= 1
         return True
 
     def repeat(self) -> int:
-        """Samples whose results were lost go to the end; gives how many."""
+        """Samples whose results were lost go to the end, as far as there is room; gives how many
+        were lost.
+        """
         lost, self._lost = self._lost, []
         for sample in lost:
             self._attempts[sample] = self._attempts.get(sample, 0) + 1
@@ -158,7 +161,7 @@ class Job:
                 raise LutgenError(
                     f"the result of sample {sample} was lost {ATTEMPTS} times; the line is too bad"
                 )
-        self._order += lost
+        self._order += lost[: self._room - len(self._order)]
         return len(lost)
 
     def missing(self) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lutgen.numeric import as_int
-from lutgen.spec.link_frames import CHECK_BYTES, OFFSET_BITS, PROTOCOL, Info
+from lutgen.spec.link_frames import CHECK_BYTES, PROTOCOL, TAKEN_BITS, Info
 
 __all__ = ["LinkSpec", "Uart", "fingerprint", "link_spec"]
 
@@ -112,7 +112,7 @@ class LinkSpec:
             (self.buffer, "Bytes of the link's buffer"),
             (self.results, "Bytes of results that wait"),
         ):
-            as_int(value, what, low=64, high=1 << OFFSET_BITS - 1)
+            as_int(value, what, low=64, high=1 << TAKEN_BITS - 1)
             if value & (value - 1):
                 raise ValueError(f"{what} must be a power of two, not {value}")
 

@@ -18,13 +18,14 @@ __all__ = [
     "Deframer",
     "Flags",
     "Info",
+    "Result",
     "Status",
     "command",
     "frame",
     "longest_answer",
 ]
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 # Byte stuffing, as in RFC 1662. A flag is never anything but the border of two frames, so whatever
 # was lost or added before it, the next frame is read right; and the board's transmitter needs no
@@ -34,9 +35,16 @@ FLAG, ESCAPE, FLIP = 0x7E, 0x7D, 0x20
 
 CHECK_BYTES = 4  # CRC-32, as zlib computes it, lowest byte first
 RESIDUE = 0xDEBB20E3  # what its register holds after a frame with the right one
-HEADER_BYTES = 3
-OFFSET_BITS = 16
+SHORT_BYTES = 3  # of a question; in every version, so that any board can be asked
+HEADER_BYTES = 6
+SESSION_BITS = 16
+SESSION_MASK = (1 << SESSION_BITS) - 1
+# Of offsets, and of numbers of results. None comes twice in a session, which ends before: so
+# nothing that the line says twice, or late, can be mistaken for what is wanted now.
+OFFSET_BITS = 24
 OFFSET_MASK = (1 << OFFSET_BITS) - 1
+TAKEN_BITS = 16  # of the one offset that another is never far from
+TAKEN_MASK = (1 << TAKEN_BITS) - 1
 LOAD_WORD_BYTES = 4
 
 
@@ -78,9 +86,17 @@ def frame(body: bytes) -> bytes:
     return bytes([FLAG]) + whole + bytes([FLAG])
 
 
-def command(kind: Command, argument: int = 0, payload: bytes = b"") -> bytes:
-    """The body of one of the host's frames; ``argument`` is an offset or a session."""
-    return struct.pack("<BH", kind, argument & OFFSET_MASK) + payload
+def command(kind: Command, session: int = 0, argument: int = 0, payload: bytes = b"") -> bytes:
+    """The body of one of the host's frames. ``session`` is that which the board must be in, and
+    ``argument`` an offset, the session that a reset begins, or the mark of a question for counters;
+    other questions take neither.
+    """
+    head = struct.pack("<BH", kind, session)
+    return head if kind < Command.COUNTERS else head + _offset(argument) + payload
+
+
+def _offset(value: int) -> bytes:
+    return value.to_bytes(OFFSET_BITS // 8, "little")
 
 
 class Deframer:
@@ -137,9 +153,14 @@ class Deframer:
         return body
 
 
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "little")
+
+
 INFO = struct.Struct("<BB8sIHIHHII")
-STATUS = struct.Struct("<BBHHHBB")
-COUNTERS = struct.Struct("<BIIII")
+STATUS = struct.Struct("<BH3sH3sBB")
+COUNTERS = struct.Struct("<BHHIIII")
+RESULT = struct.Struct("<BH3s")  # the beats follow
 
 
 @dataclass(frozen=True)
@@ -193,12 +214,13 @@ class Status:
     ----------
     session : int
         The argument of the last reset, or 0.
+    results : int
+        Results sent in this session.
+    taken : int
+        Offset of the next byte that goes to the core, modulo 2 ** 16; never so far behind
+        ``expected`` that this could mean another.
     expected : int
         Offset of the next byte that it wants.
-    taken : int
-        Offset of the next byte that goes to the core.
-    results : int
-        Results sent, modulo 2 ** 16.
     flags : int
         A bit for each of `Flags`.
     errors : int
@@ -206,22 +228,24 @@ class Status:
     """
 
     session: int
-    expected: int
-    taken: int
     results: int
+    taken: int
+    expected: int
     flags: int
     errors: int
 
     @property
     def body(self) -> bytes:
         """As an answer."""
-        fields = (self.session, self.expected, self.taken, self.results, self.flags, self.errors)
-        return STATUS.pack(Answer.STATUS, *fields)
+        first = (self.session, _offset(self.results), self.taken & TAKEN_MASK)
+        rest = (_offset(self.expected), self.flags, self.errors)
+        return STATUS.pack(Answer.STATUS, *first, *rest)
 
     @classmethod
     def parse(cls, body: bytes) -> "Status":
         """Out of an answer of the right length."""
-        return cls(*STATUS.unpack(body)[1:])
+        _, session, results, taken, expected, *rest = STATUS.unpack(body)
+        return cls(session, _number(results), taken, _number(expected), *rest)
 
     def has(self, flag: Flags) -> bool:
         """Whether a flag is set."""
@@ -234,6 +258,9 @@ class Counters:
 
     Attributes
     ----------
+    session : int
+    mark : int
+        The question's, which tells its answer from older ones.
     cycles : int
         All but those in which this answer was sent.
     busy : int
@@ -246,6 +273,8 @@ class Counters:
         When the core says ``loaded`` it is the CRC-32 of what was read back from its memories.
     """
 
+    session: int
+    mark: int
     cycles: int
     busy: int
     waits: int
@@ -254,7 +283,8 @@ class Counters:
     @property
     def body(self) -> bytes:
         """As an answer."""
-        return COUNTERS.pack(Answer.COUNTERS, self.cycles, self.busy, self.waits, self.image)
+        counts = (self.cycles, self.busy, self.waits, self.image)
+        return COUNTERS.pack(Answer.COUNTERS, self.session, self.mark, *counts)
 
     @classmethod
     def parse(cls, body: bytes) -> "Counters":
@@ -262,8 +292,38 @@ class Counters:
         return cls(*COUNTERS.unpack(body)[1:])
 
 
+@dataclass(frozen=True)
+class Result:
+    """A result on its way.
+
+    Attributes
+    ----------
+    session : int
+        In which its sample was sent.
+    number : int
+        How many results came before it in this session.
+    data : bytes
+        Its beats.
+    """
+
+    session: int
+    number: int
+    data: bytes
+
+    @property
+    def body(self) -> bytes:
+        """As an answer."""
+        return RESULT.pack(Answer.RESULT, self.session, _offset(self.number)) + self.data
+
+    @classmethod
+    def parse(cls, body: bytes) -> "Result":
+        """Out of an answer that is long enough."""
+        _, session, number = RESULT.unpack_from(body)
+        return cls(session, _number(number), body[RESULT.size :])
+
+
 def longest_answer(contract: Mapping[str, Any]) -> int:
     """Bytes of the longest frame from a board with this core, its check included."""
     port = contract["output"]
-    result: int = 3 + port["beats"] * port["lanes"] * port["lane_bits"] // 8
+    result: int = RESULT.size + port["beats"] * port["lanes"] * port["lane_bits"] // 8
     return max(result, INFO.size, STATUS.size, COUNTERS.size) + CHECK_BYTES

@@ -16,19 +16,25 @@ from lutgen.spec.link_frames import (
     FLIP,
     INFO,
     OFFSET_BITS,
+    RESULT,
+    SESSION_BITS,
     STATUS,
+    TAKEN_BITS,
     Answer,
 )
 
 __all__ = ["Composer"]
 
 # Where each answer begins in the one table of all of them, by a number for each of their bytes.
-INFO_AT = 0
-STATUS_AT = INFO_AT + INFO.size
-COUNTERS_AT = STATUS_AT + STATUS.size
-RESULT_AT = COUNTERS_AT + COUNTERS.size
-PAYLOAD_AT = RESULT_AT + 3  # stays there until the result's last byte
+# All but the first begin alike: places that differ in their upper bits only share their logic.
+INFO_AT, STATUS_AT, RESULT_AT, COUNTERS_AT = 0, 32, 48, 64
+PAYLOAD_AT = RESULT_AT + RESULT.size  # stays there until the result's last byte
 CHECK_AT = PAYLOAD_AT + 1  # likewise, behind every answer
+CYCLES_AT = COUNTERS_AT + 5  # the first of three counters
+PLACES = COUNTERS_AT + COUNTERS.size
+assert INFO.size <= STATUS_AT
+assert STATUS_AT + STATUS.size <= RESULT_AT
+assert CHECK_AT < COUNTERS_AT
 
 
 class Composer(wiring.Component):
@@ -48,7 +54,9 @@ class Composer(wiring.Component):
     o : Out(stream)
         Bytes for the line.
     session, expected, taken, flags, errors : In
-        For a status. Both bytes of an offset are those of one cycle.
+        For a status. All bytes of an offset are those of one cycle.
+    mark : In(16)
+        Of the question for counters; taken when that is due.
     low_<k>, high_<k>, counting, turn
         Three of the `Counters`: cycles, busy, waits.
     image : In(32)
@@ -58,7 +66,8 @@ class Composer(wiring.Component):
         self.spec = spec
         members = {"info": In(1), "status": In(1), "counters": In(1)}
         members |= {"i": In(stream.Signature(result_layout())), "o": Out(stream.Signature(8))}
-        members |= {"session": In(8), "expected": In(OFFSET_BITS), "taken": In(OFFSET_BITS)}
+        members |= {"session": In(SESSION_BITS), "taken": In(TAKEN_BITS)}
+        members |= {"expected": In(OFFSET_BITS), "mark": In(SESSION_BITS)}
         members |= {"flags": In(8), "errors": In(8), "counting": Out(1)}
         for number in range(3):
             members |= {f"low_{number}": In(8), f"high_{number}": In(8)}
@@ -69,15 +78,18 @@ class Composer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.crc = crc = SerialCrc()
-        at = Signal(range(CHECK_AT + 1), name="at")
+        at = Signal(range(PLACES), name="at")
         byte, bit = Signal(8, name="byte", reset_less=True), Signal(3, name="bit")
-        # A word may change before its high byte goes: that is taken when the low one is.
-        high, high_next = Signal(8, name="high", reset_less=True), Signal(8, name="high_next")
+        # An offset may change before its last byte goes: all are taken when the lowest is.
+        rest = Signal(OFFSET_BITS - 8, name="rest", reset_less=True)
+        rest_next = Signal(OFFSET_BITS - 8, name="rest_next")
         due = {name: Signal(name=f"{name}_due") for name in ("info", "status", "counters")}
         escaped, special = Signal(name="escaped"), Signal(name="special")
         checking, last = Signal(name="checking"), Signal(name="last_byte")
-        check, results = Signal(range(CHECK_BYTES), name="check"), Signal(16, name="results")
-        source, ends = self._table(m, at, results, high, high_next, crc.crc)
+        check = Signal(range(CHECK_BYTES), name="check")
+        results = Signal(OFFSET_BITS, name="results")
+        mark = Signal(SESSION_BITS, name="mark_due", reset_less=True)
+        source, ends = self._table(m, at, results, mark, rest, rest_next, crc.crc)
         payload = Signal(name="payload")
         flip = Cat(Const(0, FLIP.bit_length() - 1), escaped)
         m.d.comb += [
@@ -98,10 +110,11 @@ class Composer(wiring.Component):
                 with m.If(self.o.ready):
                     m.next = "LOAD"
             with m.State("LOAD"):
-                m.d.sync += [high.eq(high_next), byte.eq(source)]
+                m.d.sync += byte.eq(source)
                 m.d.sync += last.eq(Mux(checking, check == CHECK_BYTES - 1, ends))
                 m.d.comb += self.i.ready.eq(payload)
                 with m.If(~payload | self.i.valid):
+                    m.d.sync += rest.eq(rest_next)
                     m.next = "SHIFT"
             with m.State("SHIFT"):
                 # Eight turns, and the byte is what it was.
@@ -125,6 +138,8 @@ class Composer(wiring.Component):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
                     m.next = "IDLE"
+        with m.If(self.counters):
+            m.d.sync += mark.eq(self.mark)
         for name, flag in due.items():
             with m.If(getattr(self, name)):
                 m.d.sync += flag.eq(1)
@@ -140,9 +155,9 @@ class Composer(wiring.Component):
 
     def _read(self, m, fsm, at):
         """Holds the counters while they are sent, and turns them."""
-        high_bytes = [COUNTERS_AT + place for place in range(1, 13) if place % 4 != 1]
+        high_bytes = [CYCLES_AT + place for place in range(12) if place % 4]
         m.d.comb += [
-            self.counting.eq(fsm.ongoing("IDLE") | (at < COUNTERS_AT) | (at >= RESULT_AT)),
+            self.counting.eq(fsm.ongoing("IDLE") | (at < COUNTERS_AT)),
             # The first of these is some bytes behind the beginning: they have settled.
             self.turn.eq(fsm.ongoing("SHIFT") & Cat(at == place for place in high_bytes).any()),
         ]
@@ -162,29 +177,44 @@ class Composer(wiring.Component):
             m.d.sync += at.eq(RESULT_AT)
             m.next = "OPEN"
 
-    def _table(self, m, at, results, high, high_next, crc):
+    def _table(self, m, at, results, mark, rest, rest_next, crc):
         """The byte at a place of the table, and whether it is the last of its answer."""
-        table: list[tuple[object, object]] = [
-            (Const(byte, 8), None) for byte in self.spec.info.body
-        ]
-        table += [(Const(Answer.STATUS, 8), None), (self.session, None)]
-        for word in (self.expected, self.taken, results):
-            table += [(word[:8], word[8:]), (high, None)]
-        table += [(self.flags, None), (self.errors, None), (Const(Answer.COUNTERS, 8), None)]
-        for low, high_bytes in zip(self.lows, self.highs, strict=True):
-            table += [(low, None), *[(high_bytes, None)] * 3]
-        table += [(self.image.word_select(number, 8), None) for number in range(4)]
-        table += [(Const(Answer.RESULT, 8), None), (results[:8], results[8:]), (high, None)]
-        table += [(self.i.p.data, None), (~crc[:8], None)]
+        low_rest, kept = rest[:8], {}
+        table: list[object] = [None] * PLACES
+
+        def put(place, *words, keep=False):
+            for word in words:
+                parts = [word[k : k + 8] for k in range(0, len(word), 8)]
+                if keep:
+                    kept[place] = word[8:]
+                    parts[1:] = [low_rest] * (len(parts) - 1)
+                for part in parts:
+                    table[place] = part
+                    place += 1
+            return place
+
+        put(INFO_AT, *(Const(byte, 8) for byte in self.spec.info.body))
+        # One object for each byte that stands in more than one answer.
+        head = [word[k : k + 8] for word in (self.session, results) for k in range(0, len(word), 8)]
+        place = put(STATUS_AT, Const(Answer.STATUS, 8), *head)
+        place = put(place, self.taken, self.expected, keep=True)
+        status_end = put(place, self.flags, self.errors)
+        place = put(COUNTERS_AT, Const(Answer.COUNTERS, 8), *head[:2], mark)
+        for low, high in zip(self.lows, self.highs, strict=True):
+            place = put(place, low, high, high, high)
+        counters_end = put(place, self.image)
+        assert (
+            put(RESULT_AT, Const(Answer.RESULT, 8), *head, self.i.p.data, ~crc[:8]) == CHECK_AT + 1
+        )
         source, ends = Signal(8, name="source"), Signal(name="source_ends")
-        ending = [at == place - 1 for place in (STATUS_AT, COUNTERS_AT, RESULT_AT)]
+        ending = [at == place - 1 for place in (INFO_AT + INFO.size, status_end, counters_end)]
         m.d.comb += [
-            source.eq(pick([byte for byte, _ in table], at)),
+            source.eq(pick(table, at)),
             ends.eq(Cat(*ending, (at == PAYLOAD_AT) & self.i.p.last).any()),
+            rest_next.eq(rest >> 8),
         ]
         with m.Switch(at):
-            for place, (_, above) in enumerate(table):
-                if above is not None:
-                    with m.Case(place):
-                        m.d.comb += high_next.eq(above)
+            for place, upper in kept.items():
+                with m.Case(place):
+                    m.d.comb += rest_next.eq(upper)
         return source, ends

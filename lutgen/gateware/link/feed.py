@@ -8,7 +8,7 @@ from lutgen.gateware.link.pick import pick
 from lutgen.gateware.memory import Buffer
 from lutgen.gateware.tree import position_bits
 from lutgen.spec.link import LinkSpec
-from lutgen.spec.link_frames import LOAD_WORD_BYTES, OFFSET_BITS
+from lutgen.spec.link_frames import LOAD_WORD_BYTES, TAKEN_BITS
 
 __all__ = ["Collector", "Feeder", "result_layout"]
 
@@ -29,7 +29,7 @@ class Feeder(wiring.Component):
     Members
     -------
     expected : In(16)
-        The offset behind the last byte that is in the buffer.
+        The offset behind the last byte that is in the buffer, as many bits of it.
     tables : In(1)
         The bytes are a load image.
     read_en, read_addr, read_data
@@ -53,12 +53,12 @@ class Feeder(wiring.Component):
         word = data.StructLayout({"data": 8 * LOAD_WORD_BYTES, "last": 1})
         super().__init__(
             {
-                "expected": In(OFFSET_BITS),
+                "expected": In(TAKEN_BITS),
                 "tables": In(1),
                 "read_en": Out(1),
                 "read_addr": Out(self.addr_bits),
                 "read_data": In(8),
-                "taken": Out(OFFSET_BITS),
+                "taken": Out(TAKEN_BITS),
                 "o": Out(stream.Signature(beat)),
                 "o_load": Out(stream.Signature(word)),
                 "within": Out(1),

@@ -11,7 +11,7 @@ from lutgen.gateware.link.intake import Intake
 from lutgen.gateware.link.uart import Receiver, Transmitter
 from lutgen.gateware.network import axis_sink, axis_source
 from lutgen.spec.link import LinkSpec
-from lutgen.spec.link_frames import LOAD_WORD_BYTES
+from lutgen.spec.link_frames import LOAD_WORD_BYTES, TAKEN_BITS
 
 __all__ = ["Link"]
 
@@ -81,7 +81,7 @@ class Link(wiring.Component):
             intake.read_en.eq(feeder.read_en),
             intake.read_addr.eq(feeder.read_addr),
             feeder.read_data.eq(intake.read_data),
-            feeder.expected.eq(intake.expected),
+            feeder.expected.eq(intake.expected[:TAKEN_BITS]),
             feeder.tables.eq(intake.tables),
             intake.taken.eq(feeder.taken),
             intake.idle.eq(feeder.idle),
@@ -122,6 +122,7 @@ class Link(wiring.Component):
             composer.info.eq(intake.info),
             composer.counters.eq(intake.counters),
             composer.session.eq(intake.session),
+            composer.mark.eq(intake.mark),
             composer.expected.eq(intake.expected),
             composer.taken.eq(feeder.taken),
             composer.flags.eq(Cat(self.frame_error, *loadable, self.busy)),

@@ -8,14 +8,14 @@ __all__ = ["pick"]
 
 
 def pick(values: Sequence, index):
-    """``values[index]``; anything where there is none.
+    """``values[index]``; anything where there is none, or where it is None.
 
     A tree of two-way multiplexers by the bits of ``index``, which synthesis packs well: two lookup
     tables of four inputs for four values of a bit. Equal halves cost nothing.
 
     Parameters
     ----------
-    values : sequence of Value or int
+    values : sequence of Value or None
     index : Value
     """
     level = list(values)
@@ -27,8 +27,8 @@ def pick(values: Sequence, index):
 
 
 def _either(bit, low, high=None):
-    if high is None or high is low:
-        return low
+    if low is None or high is None or high is low:
+        return high if low is None else low
     if isinstance(low, Const) and isinstance(high, Const) and low.value == high.value:
         return low
     return Mux(bit, high, low)
