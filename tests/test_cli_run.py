@@ -196,7 +196,7 @@ def test_board_options(files):
     link = board.contract["link"]
     assert link == {
         "module": "random_net_board",
-        "protocol": 1,
+        "protocol": 2,
         "fingerprint": linked.board().spec.mark,
         "clock_hz": 48_000_000,
         "baud": 115_200,

@@ -18,8 +18,8 @@ from lutgen.formal.drain import DrainProof
 from lutgen.formal.fifo import FifoProof
 from lutgen.formal.harness import Proof
 from lutgen.formal.index_buffer import IndexBufferProof
-from lutgen.formal.packet import PacketProof
 from lutgen.formal.intake import IntakeProof
+from lutgen.formal.packet import PacketProof
 from lutgen.formal.pingpong import PingPongProof
 from lutgen.formal.port import PortProof
 from lutgen.formal.ring import LedgerProof
@@ -231,7 +231,7 @@ def intake(old, new):
     assert text.count(old) == 1
     names = {"__name__": "mistaken"}
     exec(compile(text.replace(old, new), "mistaken", "exec"), names)
-    return IntakeProof(8, 1, names["Intake"])
+    return IntakeProof(8, 0, names["Intake"])
 
 
 # These take frames of dozens of bytes to show: the induction, which begins anywhere, finds them.

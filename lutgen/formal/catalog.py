@@ -9,8 +9,8 @@ from lutgen.formal.drain import DrainProof
 from lutgen.formal.fifo import FifoProof
 from lutgen.formal.harness import Proof
 from lutgen.formal.index_buffer import IndexBufferProof
-from lutgen.formal.packet import PacketProof
 from lutgen.formal.intake import IntakeProof
+from lutgen.formal.packet import PacketProof
 from lutgen.formal.pingpong import PingPongProof
 from lutgen.formal.port import PortProof
 from lutgen.formal.ring import LedgerProof
@@ -188,7 +188,7 @@ def _intakes():
             "intake",
             f"buffer={buffer}{' loadable' if words else ''}",
             lambda buffer=buffer, words=words: IntakeProof(buffer, words),
-            (buffer, words) == (8, 1),
+            (buffer, words) == (8, 0),
         )
 
 
