@@ -7,6 +7,7 @@ so.
 
 import atexit
 import contextlib
+import errno
 import fcntl
 import functools
 import hashlib
@@ -35,6 +36,7 @@ STALE = 24 * 3600.0
 # Nothing else on a shelf is ever removed: LUTGEN_CACHE may name a folder that holds more.
 OURS = re.compile(r"[0-9a-f]{64}(\.lock|\.o)?|part\.[0-9a-f.]+")
 PART = re.compile(r"part\.[0-9a-f]+\.[0-9a-f]+")  # held by its maker
+ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 log = logging.getLogger("lutgen")
 _places: dict[str, Path] = {}
@@ -163,6 +165,8 @@ def cached(kind: str, key: str, make: Callable[[Path], None]) -> tuple[Path, boo
                     scratch.remove(part)
     except OSError as error:
         where = error.filename or shelf
+        if error.errno not in ROOM and not str(where).startswith(str(shelf)):
+            raise  # not of the cache
         raise LutgenError(
             f"{where}: can't keep results in the cache: {reason(error)}; make room, or set "
             "LUTGEN_CACHE to another folder"

@@ -2,11 +2,13 @@
 it.
 """
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import toy
+from caches import fresh
 from simulation import random_inputs, random_model
 
 from lutgen import LutgenError, build
@@ -166,6 +168,22 @@ def test_program_that_dies(verilator, monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(LutgenError, match=r"ended without a result \(status .*\); see .*run\.log"):
         simulate(text, toy.contract(), *toy.vectors(3), driver="compiled")
+
+
+def test_a_program_that_was_damaged_is_built_anew(verilator, monkeypatch, tmp_path, caplog):
+    cores = [("", toy.contract())]
+    program, _ = harness.build(toy.TEXT, "toy_core", cores)
+    fresh(monkeypatch, tmp_path)
+    # What is in the cache of the suite is not ours to damage.
+    place = tmp_path / "harness" / program.parent.name
+    shutil.copytree(program.parent, place)
+    shutil.copytree(program.parents[2] / "objects", tmp_path / "objects")
+    (place / program.name).write_bytes(program.read_bytes()[:-100])
+    report = simulate(toy.TEXT, toy.contract(), *toy.vectors(3), driver="compiled")
+    assert report.passed
+    assert not report.cached
+    assert f"{place}: the cache's entry is damaged: {program.name} not as it was" in caplog.text
+    assert simulate(toy.TEXT, toy.contract(), *toy.vectors(3), driver="compiled").cached
 
 
 def test_text_that_does_not_build(verilator, monkeypatch, tmp_path):

@@ -1,10 +1,12 @@
 """The cache gives what was put there or makes it anew, and nobody's leavings stay for ever."""
 
+import errno
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from caches import DAMAGE, damage
@@ -172,6 +174,27 @@ def test_only_our_own_entries_grow_old(tmp_path):
     assert sorted(path.name for path in shelf.iterdir()) == sorted(
         [KEY, f"{KEY}.lock", "results.csv"]
     )
+
+
+def test_a_cache_that_is_read_only_still_gives(caplog, monkeypatch, tmp_path):
+    place, _ = store.cached("shelf", KEY, make)
+    cache, access, utime = tmp_path / "cache", os.access, os.utime
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: access(path, mode) and not Path(path).is_relative_to(cache)
+    )
+
+    def refused(path):
+        if isinstance(path, Path) and path.is_relative_to(cache):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        utime(path)
+
+    monkeypatch.setattr(os, "utime", refused)
+    assert store.cached("shelf", KEY, make) == (place, True)
+    assert not caplog.records
+    other, there = store.cached("shelf", store.digest("other"), make)
+    assert not there
+    assert right(other)
+    assert not other.is_relative_to(place.parent)
 
 
 @pytest.mark.parametrize("way", ["file", "shelf", "home", "passwd", "gone"])
