@@ -158,10 +158,14 @@ def test_units_of_a_few_samples():
 
 def test_units_by_the_format_alone():
     pixels, unit = Activation(8, False, 1.0), Activation(8, False, 1 / 255)
-    assert not out_of_range(summary(PIXELS), pixels)
-    assert not out_of_range(summary(PIXELS / 255), unit)
-    assert "reach from 0 to 255 with" in out_of_range(summary(PIXELS), unit)
-    assert "takes 0 to 255 in steps of 1" in out_of_range(summary(PIXELS / 255), pixels)
+    assert not out_of_range(summary(PIXELS), pixels, "x")
+    assert not out_of_range(summary(PIXELS / 255), unit, "x")
+    text = out_of_range(summary(PIXELS), unit, "x")
+    assert "reach from 0 to 255 with" in text
+    assert text.endswith("takes 0 to 1; x / 255 would fill that")
+    text = out_of_range(summary(PIXELS / 255), pixels, "x")
+    assert text.endswith("takes 0 to 255 in steps of 1; x * 255 would fill that")
+    assert out_of_range(summary(PIXELS * 0), pixels, "x").endswith("takes 0 to 255 in steps of 1")
 
 
 def test_a_summary_is_kept_in_provenance():

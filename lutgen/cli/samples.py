@@ -97,7 +97,7 @@ def clamping(
         )
     seen, known = Summary.of(file.x), Summary.known(provenance)
     if known is None:
-        problem = out_of_range(seen, activation)
+        problem = out_of_range(seen, activation, "x_test")
     else:
         problem = other_units(seen, known, of="the model's training samples", name="x_test")
     if problem:

@@ -18,25 +18,15 @@ LAYER_HEADERS = (
 
 
 class Reporter:
-    """Progress on standard error: rewritten in place on a terminal, else a line now and then.
-
-    Attributes
-    ----------
-    first : str
-        Said before the first step, which shows that nothing is wrong with the options.
-    """
+    """Progress on standard error: rewritten in place on a terminal, else a line now and then."""
 
     def __init__(self) -> None:
-        self.first = ""
         self._terminal = sys.stderr.isatty()
         self._last = float("-inf")
         self._open = False  # whether the cursor stands behind a line
 
     def report(self, progress: Progress) -> None:
         """Shows one step."""
-        if self.first:
-            common.say(self.first)
-            self.first = ""
         final = progress.done == progress.total or progress.seconds_left is None
         now = time.monotonic()
         if self._terminal:
@@ -55,8 +45,8 @@ class Reporter:
             self._open = False
 
 
-def data_of(result: TrainResult, path: str) -> dict[str, Any]:
-    """What ``--json`` prints."""
+def data_of(result: TrainResult, path: str, values: int) -> dict[str, Any]:
+    """What ``--json`` prints; ``values`` are those of all test samples together."""
     return {
         "model": path,
         "name": result.model.name,
@@ -66,6 +56,12 @@ def data_of(result: TrainResult, path: str) -> dict[str, Any]:
         "curves": {
             "float": [{"loss": loss} for loss in result.float_losses],
             **{stage: [vars(epoch) for epoch in own] for stage, own in result.curves.items()},
+        },
+        "notes": result.notes,
+        "clamped": {
+            "values": result.clamped,
+            "of": values,
+            "share": result.clamped / values,
         },
         "kept": {stage: found.data() for stage, found in result.kept.items()},
         "diverged": result.diverged or None,

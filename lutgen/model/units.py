@@ -115,9 +115,12 @@ def other_units(seen: Summary, known: Summary, *, of: str, name: str) -> str:
     cure = (
         f"{expression.format(x=name)} would be like them"
         if expression
-        else f"bring them to their mean {known.mean:.4g} and deviation {known.deviation:.4g}"
+        else f"bring them to a mean of {known.mean:.4g} and a deviation of {known.deviation:.4g}"
     )
-    return f"samples seem to be in other units than {of}: {_text(seen)}, not {_text(known)}; {cure}"
+    return (
+        f"samples seem to be in other units than {of}: they {_text(seen)}, the others "
+        f"{_text(known)}; {cure}"
+    )
 
 
 def _moved(seen: Summary, known: Summary) -> bool:
@@ -125,9 +128,7 @@ def _moved(seen: Summary, known: Summary) -> bool:
 
 
 def _text(summary: Summary) -> str:
-    return (
-        f"they reach from {summary.low:.4g} to {summary.high:.4g} with a mean of {summary.mean:.4g}"
-    )
+    return f"reach from {summary.low:.4g} to {summary.high:.4g} with a mean of {summary.mean:.4g}"
 
 
 def _rescaling(seen: Summary, known: Summary) -> str:
@@ -143,16 +144,22 @@ def _rescaling(seen: Summary, known: Summary) -> str:
     return found
 
 
-def out_of_range(seen: Summary, activation: Activation) -> str:
-    """What speaks for samples being in other units than a model's input, where nothing is known
-    but the input's format; empty if nothing does.
+def out_of_range(seen: Summary, activation: Activation, name: str) -> str:
+    """What speaks for the samples ``name`` being in other units than a model's input, where nothing
+    is known but the input's format; empty if nothing does.
     """
     fmt, scale = activation.format, activation.scale
     low, high = fmt.low * scale, fmt.high * scale
     reach, most = max(abs(seen.low), abs(seen.high)), max(abs(low), abs(high))
-    text = f"{_text(seen)}, but the model takes {low:.4g} to {high:.4g}"
-    if reach > 2 * most:
-        return f"samples seem to be in other units than the model's: {text}"
-    if reach < most / 16:
-        return f"samples seem to be in other units than the model's: {text} in steps of {scale:.4g}"
-    return ""
+    text = f"they {_text(seen)}, but the model takes {low:.4g} to {high:.4g}"
+    if most / 16 <= reach <= 2 * most:
+        return ""
+    fits = {
+        expression: abs(math.log(factor * reach / most))
+        for expression, (factor, offset) in RESCALINGS.items()
+        if reach and not offset
+    }
+    expression = min(fits, key=lambda each: fits[each], default="")
+    cure = f"; {expression.format(x=name)} would fill that" if fits.get(expression, 1) < 0.1 else ""
+    steps = f" in steps of {scale:.4g}" if reach < most else ""
+    return f"samples seem to be in other units than the model's: {text}{steps}{cure}"

@@ -13,7 +13,14 @@ from lutgen.train.augment import Augment
 from lutgen.train.data import Dataset
 from lutgen.train.floatnet import FloatNet, Weighted
 
-__all__ = ["check_augment", "check_fit", "check_layout", "input_activation", "quantise_samples"]
+__all__ = [
+    "check_augment",
+    "check_fit",
+    "check_layout",
+    "count_clamped",
+    "input_activation",
+    "quantise_samples",
+]
 
 
 CHANNELS = 4  # of images; a first axis that is no longer, before two that are, holds them
@@ -36,6 +43,12 @@ def input_activation(x: NDArray[Any], bits: int) -> Activation:
     top = (1 << (bits - signed)) - 1
     scale = max(high / top, -low / (top + 1) if signed else 0.0)
     return Activation(bits, signed, scale)
+
+
+def count_clamped(x: NDArray[Any], source: Activation) -> int:
+    """How many values of samples lie outside an input's format."""
+    parts = (x[start : start + 4096] for start in range(0, len(x), 4096))
+    return sum(take_samples(part, part.shape[1:], source).clamped for part in parts)
 
 
 def quantise_samples(x: NDArray[Any], source: Activation) -> NDArray[Any]:

@@ -51,6 +51,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     start: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], object] | None = None,
+    notice: Callable[[str], object] | None = None,
 ) -> TrainResult:
     """Trains a float network, replaces its layers by lookups, and trains those.
 
@@ -87,6 +88,9 @@ def train(
         from.
     progress : callable or None
         Called with a `Progress` after every epoch and layer, and now and then within an epoch.
+    notice : callable or None
+        Called, before any step, with each of the result's ``notes``, a line on what speaks against
+        the samples.
 
     Raises
     ------
@@ -124,5 +128,5 @@ def train(
     if checkpoint and start and absolute(checkpoint) == absolute(start):
         raise ValueError("Start must be another file than the checkpoint that is written")
     with one_blas_thread(), Workers(threads) as workers:
-        run = Run(data, net, options, augment, workers, progress, checkpoint, start)
+        run = Run(data, net, options, augment, workers, progress, notice, checkpoint, start)
         return run.all(title, argmax)

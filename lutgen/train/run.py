@@ -17,9 +17,10 @@ import lutgen
 from lutgen.errors import LutgenError
 from lutgen.files import plain
 from lutgen.model import Model
+from lutgen.model.units import Summary
 from lutgen.numeric import Format, ceil_div
+from lutgen.train import notes, report
 from lutgen.train import refit as closed
-from lutgen.train import report
 from lutgen.train.arch import build
 from lutgen.train.augment import Augment
 from lutgen.train.checkpoint import MEND, Checkpoint, load_checkpoint, save_checkpoint
@@ -41,6 +42,7 @@ from lutgen.train.inputs import (
     check_augment,
     check_fit,
     check_layout,
+    count_clamped,
     input_activation,
     quantise_samples,
 )
@@ -105,6 +107,11 @@ class TrainResult:
     kept : dict of str to Kept
         Of the stages with gradients that came to their end: which state was kept, and why. Where
         ``kept["joint"].epoch`` is 0, all that the stage did was thrown away.
+    notes : list of str
+        What spoke against the samples: other units of the test samples, values far out, a network
+        that comes trained and knows them better in other units.
+    clamped : int
+        Values of the test samples outside the input's format.
     """
 
     model: Model
@@ -118,6 +125,8 @@ class TrainResult:
     diverged: str
     seconds: float
     kept: dict[str, Kept] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    clamped: int = 0
 
     @property
     def float_accuracy(self) -> float:
@@ -140,6 +149,7 @@ class Run:
     asked: Augment | None
     workers: Workers
     progress: Callable[[Progress], object] | None
+    notice: Callable[[str], object] | None = None
     path: str | os.PathLike[str] | None = None
     start: str | os.PathLike[str] | None = None
     accuracy: dict[str, float] = field(default_factory=dict)
@@ -221,6 +231,7 @@ class Run:
 
     def all(self, name: str, argmax: bool) -> TrainResult:
         """Runs what the options ask for, from where the checkpoint stands."""
+        self._look()
         old = self._old()
         known = old if old is not None or self.start is None else self._begun(self.start)
         if known is not None:
@@ -244,8 +255,7 @@ class Run:
                 subvecs,
             )
         if "float" not in self.accuracy:
-            x = self.data.x_test.reshape(-1, *self.net.shape)
-            right = self._logits(x).argmax(axis=1) == self.data.y_test
+            right = self._logits(self.origin, self.data.x_test).argmax(axis=1) == self.data.y_test
             self.accuracy["float"] = float(np.mean(right))
         wire = Wire(self.source.format, self.source.scale * self.unit)
         self.lookup = convert(
@@ -275,10 +285,22 @@ class Run:
             diverged = str(problem)
         return self._result(name, argmax, diverged)
 
-    def _logits(self, x: NDArray[Any]) -> NDArray[Any]:
+    def _look(self) -> None:
+        """Finds and says what speaks against the samples."""
+        self.clamped = count_clamped(self.data.x_test, self.source)
+        self.notes = list(notes.of_samples(self.data, self.source, self.clamped))
+        if self.trained:
+            found = notes.of_network(lambda x: self._logits(self.net, x), self.data)
+            self.notes += list(found)
+        if self.notice is not None:
+            for note in self.notes:
+                self.notice(note)
+
+    def _logits(self, net: FloatNet, x: NDArray[Any]) -> NDArray[Any]:
+        samples = x.reshape(-1, *net.shape)
         starts = list(range(0, len(x), 256))
         parts = self.workers.map(
-            lambda s: self.origin.logits(x[s : s + 256], unit=self.unit, batch=32), starts
+            lambda s: net.logits(samples[s : s + 256], unit=self.unit, batch=32), starts
         )
         return np.concatenate(parts)
 
@@ -518,6 +540,7 @@ class Run:
             "data": plain(self.data.name),
             "seed": self.options.seed,
             "split_seed": self.data.seed,
+            "inputs": Summary.of(self.data.x_train).data(),
             "settings": self.settings,
             "accuracy": {key: self.accuracy[key] for key in ("float", "model")},
             "kept": {stage: found.data() for stage, found in self.kept.items()},
@@ -536,6 +559,8 @@ class Run:
             diverged,
             self._seconds(),
             self.kept,
+            self.notes,
+            self.clamped,
         )
 
 
