@@ -130,6 +130,20 @@ def test_verilog_with_its_link(capsys, verilator, files):
     )
 
 
+def test_an_older_link(capsys, files):
+    """Its board is not even asked: the contract says what it speaks."""
+    contract = linked.board().contract
+    older = {**contract, "link": {**contract["link"], "protocol": 1}}
+    (files / "board.json").write_text(json.dumps(older))
+    (files / "board.v").write_text(linked.board().verilog)
+    args = ["--data", files / "d.npz", "--contract", files / "board.json"]
+    for place in (["--simulate"], ["--port", "/dev/null"]):
+        assert error(capsys, *place, *args) == (
+            f"{files}/board.json, field 'link.protocol': is 1, and this lutgen speaks 2; make the "
+            "board's files again with `lutgen synth --board`"
+        )
+
+
 def test_other_tables(capsys, verilator, files):
     """A board whose tables were spoilt: what differs is counted, and the status is 1."""
     core = linked.core()
@@ -166,7 +180,8 @@ def test_options(capsys, files, monkeypatch):
     nowhere = ["--port", files / "tty", "--baud", "9600", *contract, *data]
     monkeypatch.setattr("serial.tools.list_ports.comports", list)
     assert error(capsys, *nowhere) == (
-        f"{files}/tty: can't be opened: no such file or directory; no serial port was found"
+        f"{files}/tty: can't be opened: no such file or directory; plug the board in, or name its "
+        "port: no serial port was found"
     )
     ports = [SimpleNamespace(device=name) for name in ("/dev/ttyUSB1", "/dev/ttyUSB0")]
     monkeypatch.setattr("serial.tools.list_ports.comports", lambda: ports)

@@ -223,9 +223,15 @@ def make_case(args: argparse.Namespace, model: "Model | None", core: "Core", fil
 def open_board(args: argparse.Namespace, core: "Core", stack: ExitStack) -> "Board":
     """The board, once it is sure that it holds the core."""
     from lutgen.host.link import Board
+    from lutgen.spec.link_frames import PROTOCOL
 
     contract = core.contract
     link = contract.get("link") or {}
+    if link.get("protocol", PROTOCOL) != PROTOCOL:
+        raise LutgenError(
+            f"{args.contract}, field 'link.protocol': is {link['protocol']}, and this lutgen speaks "
+            f"{PROTOCOL}; make the board's files again with `lutgen synth --board`"
+        )
     if args.simulate:
         from lutgen.flows.boardsim import SimulatedBoard
         from lutgen.host.terminal import Terminal

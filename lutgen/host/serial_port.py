@@ -2,7 +2,11 @@
 
 import contextlib
 import errno
+import glob
 import os
+import shlex
+import stat
+import struct
 import time
 from typing import Any
 
@@ -11,6 +15,7 @@ from lutgen.errors import LutgenError
 __all__ = ["SerialPort"]
 
 SLICE = 0.02  # seconds of one wait
+STUCK = 30.0  # seconds in which nothing at all could be written
 
 
 class SerialPort:
@@ -37,9 +42,12 @@ class SerialPort:
                 "pip install 'lutgen[board]'"
             ) from None
         try:
-            self._port: Any = serial.Serial(port, baud, timeout=SLICE, exclusive=True)
-        except (OSError, ValueError) as error:  # its own error is an OSError
-            raise LutgenError(f"{port}: {_why(error)}") from None
+            self._port: Any = serial.Serial(
+                port, baud, timeout=SLICE, write_timeout=STUCK, exclusive=True
+            )
+        # Its own error is an OSError; how a driver refuses a rate, it says in many ways.
+        except (OSError, ValueError, OverflowError, struct.error) as error:
+            raise LutgenError(f"{port}: {_why(error, port, baud)}") from None
         # Adapters of FTDI gather bytes for 16 ms otherwise; others know no such mode.
         with contextlib.suppress(Exception):
             self._port.set_low_latency_mode(True)
@@ -73,14 +81,52 @@ def _as_os_errors() -> Any:
         raise OSError(_words(error)) from error
 
 
-def _why(error: Exception) -> str:
-    """Why a port can't be opened, and which ports there are if it is none."""
+def _why(error: Exception, port: str, baud: int) -> str:
+    """Why a port can't be opened, and what would help."""
     number = getattr(error, "errno", None)
-    if number == errno.ENOTTY or os.strerror(errno.ENOTTY) in str(error):
-        return f"is no serial port; {_ports()}"
     said = os.strerror(number).lower() if number else _words(error)
-    listed = f"; {_ports()}" if number == errno.ENOENT else ""
-    return f"can't be opened: {said}{listed}"
+    if number in (errno.ENOTTY, errno.EISDIR) or os.strerror(errno.ENOTTY) in str(error):
+        return f"is no serial port; {_ports()}"
+    if number in (errno.EACCES, errno.EPERM):
+        return f"can't be opened: {said}; {_permission(port)}"
+    if number in (errno.EBUSY, errno.EAGAIN):
+        return f"is in use by {_holder(port)}; end it and run again"
+    if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EIO):
+        return f"can't be opened: {said}; plug the board in, or name its port: {_ports()}"
+    if number is None or number == errno.EINVAL:
+        return f"can't be opened at {baud} baud: {said}; say another rate with --baud"
+    return f"can't be opened: {said}; {_ports()}"
+
+
+def _permission(port: str) -> str:
+    """Who may open a port, and how to become one of them."""
+    with contextlib.suppress(OSError, KeyError, ImportError):
+        import grp
+        import pwd
+
+        status = os.stat(port)
+        group, user = grp.getgrgid(status.st_gid), pwd.getpwuid(os.geteuid()).pw_name
+        if status.st_mode & stat.S_IRGRP and status.st_mode & stat.S_IWGRP and status.st_gid:
+            if user in group.gr_mem:
+                return f"you are of its group {group.gr_name} from the next login on: log in again"
+            return (
+                f"it is for the group {group.gr_name}: run `sudo usermod -aG {group.gr_name} "
+                f"{user}` and log in again"
+            )
+    return f"run `sudo chmod a+rw {shlex.quote(port)}`, or as a user who may"
+
+
+def _holder(port: str) -> str:
+    """The program that has a port open, as far as this user may see it."""
+    real = os.path.realpath(port)
+    for folder in glob.glob("/proc/[0-9]*"):
+        number = int(folder.rpartition("/")[2])
+        with contextlib.suppress(OSError):
+            opened = (os.path.realpath(link) for link in glob.glob(f"{folder}/fd/*"))
+            if number != os.getpid() and real in opened:
+                with open(f"{folder}/comm", encoding="utf-8", errors="replace") as file:
+                    return f"{file.read().strip()} (process {number})"
+    return "another program"
 
 
 def _ports() -> str:
