@@ -1,7 +1,6 @@
 """Proofs of the stream parts with SymbiYosys and z3."""
 
 import re
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from amaranth.back import rtlil
 
 from lutgen import resources, scratch
 from lutgen.errors import LutgenError
-from lutgen.flows import tools
+from lutgen.flows import simbuild, tools
 from lutgen.formal.harness import Proof, Rows
 
 __all__ = ["Outcome", "find_sby", "prove"]
@@ -116,17 +115,11 @@ def _prove(proof: Proof, depth: int, folder: Path) -> Outcome:
     command = [programs["sby"], "-f"]
     for name in ("yosys", "smtbmc", "witness"):
         command += [f"--{name}", programs[name]]
-    done = subprocess.run(
-        [*command, "proof.sby"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        env=tools.environment(folder, programs["yosys"]),
-    )
+    log = folder / "sby.log"
+    env = tools.environment(folder, programs["yosys"])
+    simbuild.run_logged([*command, "proof.sby"], folder, log, env)
     seconds = time.monotonic() - start
-    said = done.stdout + done.stderr
+    said = log.read_text(encoding="utf-8", errors="replace")
     try:
         word = (folder / "proof" / "status").read_text(encoding="utf-8").split()[0]
     except (OSError, IndexError):
