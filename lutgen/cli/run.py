@@ -229,8 +229,8 @@ def open_board(args: argparse.Namespace, core: "Core", stack: ExitStack) -> "Boa
     link = contract.get("link") or {}
     if link.get("protocol", PROTOCOL) != PROTOCOL:
         raise LutgenError(
-            f"{args.contract}, field 'link.protocol': is {link['protocol']}, and this lutgen speaks "
-            f"{PROTOCOL}; make the board's files again with `lutgen synth --board`"
+            f"{args.contract}, field 'link.protocol': is {link['protocol']}, and this lutgen "
+            f"speaks {PROTOCOL}; make the board's files again with `lutgen synth --board`"
         )
     if args.simulate:
         from lutgen.flows.boardsim import SimulatedBoard
