@@ -1,5 +1,6 @@
 """Archives and JSON from strangers: every kind of damage is one line, and nothing grows unasked."""
 
+import itertools
 import json
 import os
 import socket
@@ -356,3 +357,45 @@ def test_json_that_is_printed_is_json(capsys):
         "a": None,
         "b": [1.5, None, [None, "x"]],
     }
+
+
+def test_models_that_are_huge_but_legal_are_refused_in_a_line(tmp_path):
+    """A sample of 2^40 elements, a pad that makes one of 2^32, a chain of 5,000 nodes."""
+    path = tmp_path / "net.npz"
+    save(random_model(np.random.default_rng(3), layers=1, metric="l1"), path)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    manifest = json.loads(str(arrays.pop("manifest")))
+    del manifest["provenance"]
+
+    def said(**changes):
+        text = np.array(json.dumps({**manifest, **changes}))
+        np.savez(path, manifest=text, **({} if "nodes" in changes else arrays))
+        with at_most(30), pytest.raises(LutgenError) as caught:
+            load(path)
+        assert main(["info", str(path)]) == 2
+        return str(caught.value).removeprefix(f"{path}: ")
+
+    shape = {"shape": [1 << 20, 1 << 20, 1]}
+    assert said(input={**manifest["input"], **shape}) == (
+        "manifest, field 'input', field 'shape': is 1,099,511,627,776 elements, more than "
+        "67,108,864; train on smaller samples"
+    )
+    names = ["input", *(f"n{number}" for number in range(5000))]
+    chain = [
+        {"name": own, "op": "flatten", "inputs": [before]}
+        for before, own in itertools.pairwise(names)
+    ]
+    assert said(nodes=chain) == (
+        "field 'nodes': must hold at most 4,096 nodes, not 5,000; train a smaller network"
+    )
+    pools = [
+        {"name": f"n{number}", "op": "add", "inputs": [before] * 2, "left_shifts": [0, 0]}
+        | {"shift": 0, "output": manifest["input"] | {"shape": None}}
+        for number, before in enumerate(names[:40])
+    ]
+    for pool in pools:
+        del pool["output"]["shape"]
+    assert said(nodes=pools, input={**manifest["input"], "shape": [2048, 2048, 1]}).startswith(
+        "node 'n15': gives 4,194,304 elements a sample, 71,303,168 with those before it, more than"
+    )

@@ -1159,3 +1159,66 @@ def test_without_the_package(tmp_path, monkeypatch):
         path,
         ": onnx, which reads such files, is not installed; run `pip install 'lutgen[onnx]'`",
     )
+
+
+@pytest.mark.parametrize("size", [1e16, 1e38, -1e38])
+def test_weights_that_float32_can_not_work_with(tmp_path, size):
+    net = Net(4)
+    net.add("MatMul", "x", np.array([[1, size]] * 4, np.float32))
+    refuses_node(
+        tmp_path,
+        net,
+        f"'matmul0' (MatMul): its weight 'matmul0_1' holds {abs(size):.2g}, more than 1e+15 - "
+        "train and export it again",
+    )
+
+
+def test_networks_whose_results_grow_out_of_bounds(tmp_path):
+    """Each weight is fine, and float32 can't hold what they make of samples."""
+    net = Net(6)
+    at = "x"
+    for _ in range(4):
+        at = net.add("MatMul", at, np.full((6, 6), 1e12, np.float32))
+    with pytest.raises(ValueError, match=r"^Network gives \S+ at layer 'matmul1', more than 1e"):
+        trained(import_onnx(save(tmp_path, net)))
+    net = Net(6)
+    net.add("MatMul", "x", np.full((6, 3), 1e-45, np.float32))
+    assert trained(import_onnx(save(tmp_path, net))).model.classes == 3  # they are nearly 0
+
+
+def trained(net):
+    """The shortest training of a network on a few samples."""
+    from training import small
+
+    from lutgen.train import train
+
+    data = small(shape=(6,))
+    return train(data, net=net, centroids=2, stages=("replace",), threads=1)
+
+
+def test_graphs_whose_values_would_fill_the_memory(tmp_path):
+    net = Net(1, 4, 4)
+    net.add("Conv", "x", numbers(1, 1, 9000, 1), pads=[8999, 4000, 8999, 4000])
+    refuses_node(
+        tmp_path,
+        net,
+        "'conv0' (Conv): gives 72,060,012 values a sample, more than 8,388,608 - rebuild the "
+        "network for smaller samples",
+    )
+    net = Net(3, 1 << 20, 1 << 20)
+    net.add("Relu", "x")
+    refuses(
+        tmp_path,
+        net,
+        ": the input 'x' has 3,298,534,883,328 values a sample, more than 8,388,608; export a "
+        "network of smaller samples",
+    )
+
+
+def test_a_deep_chain_is_read(tmp_path):
+    """Nothing goes from node to node by recursion."""
+    net = Net(4)
+    at = net.add("MatMul", "x", numbers(4, 3))
+    for _ in range(3000):
+        at = net.add("Identity", at)
+    assert len(import_onnx(save(tmp_path, net)).layers) == 1

@@ -347,7 +347,7 @@ def stage_table(contract: dict[str, Any]) -> tuple[list[str], list[list[object]]
     for stage in contract["stages"]:
         fold, cycles = stage.get("fold", {}), stage.get("cycles", {})
         encoder = None
-        if "encoder_centroids" in fold and stage.get("metric") != "digit":
+        if {"encoder_centroids", "encoder_dims"} <= {*fold} and stage.get("metric") != "digit":
             encoder = f"{fold['encoder_centroids']}x{fold['encoder_dims']}"
         mark = "*" if stage["name"] == contract.get("bottleneck") else ""
         rows.append(

@@ -185,7 +185,8 @@ def _fold(stage: dict[str, Any]) -> str:
     words = [f"{fold.get('lanes', stage['lanes'])} lanes"]
     if "fan_in" in fold:
         words.append(f"fan-in {fold['fan_in']}")
-        if stage.get("metric") != "digit":
+        encodes = {"encoder_centroids", "encoder_dims"} <= {*fold}
+        if encodes and stage.get("metric") != "digit":
             words.append(f"encoder {fold['encoder_centroids']}{BY}{fold['encoder_dims']}")
     if "window_channels" in fold:
         words.append(f"channels {fold['window_channels']}")

@@ -17,6 +17,7 @@ from lutgen.numeric import Int64Array
 __all__ = ["Model", "Prediction", "Wire"]
 
 
+MOST_NODES = 1 << 12  # what is built of a network has a part for each
 MOST = 1 << 26  # elements of one sample and of all its results: 512 MiB in int64
 
 
@@ -84,6 +85,11 @@ class Model:
             )
         if not self.nodes:
             raise LutgenError("field 'nodes': must hold at least one node")
+        if len(self.nodes) > MOST_NODES:
+            raise LutgenError(
+                f"field 'nodes': must hold at most {MOST_NODES:,} nodes, not {len(self.nodes):,}; "
+                "train a smaller network"
+            )
         wires = {"input": Wire(self.shape, self.input)}
         total = wires["input"].size
         if total > MOST:

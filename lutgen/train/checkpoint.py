@@ -19,6 +19,7 @@ from lutgen.model.base import Fields
 from lutgen.reading import parse_json
 from lutgen.train.floatfit import FloatState
 from lutgen.train.kept import BOTH, HELD, Kept
+from lutgen.train.magnitude import LARGEST
 from lutgen.train.options import STAGES
 from lutgen.train.tune import Epoch, Snapshot, State
 
@@ -29,6 +30,7 @@ VERSION = 2
 MEND = "name another, or delete it to start anew"
 PACKED = 32  # bytes of arrays for each byte of a file, which is not compressed
 EACH = 16  # bytes that an element takes in use
+LARGEST_MOMENT = 1e36  # moments are squares
 MOST = 1 << 40  # epochs and steps
 # Groups of arrays that go with each part of the manifest.
 GROUPS = {
@@ -314,6 +316,7 @@ def _arrays(members: Members, groups: set[str]) -> dict[str, dict[str, NDArray[n
         if member.dtype != np.float32:
             raise LutgenError(f"array {key!r:.80}: must hold float32, not {member.dtype}")
         array = result[group][name] = member.load()
-        if not np.isfinite(array).all():
-            raise LutgenError(f"array {key!r:.80}: holds NaN or infinity")
+        most = LARGEST_MOMENT if group.endswith("moments") else LARGEST
+        if array.size and not float(np.abs(array).max()) <= most:
+            raise LutgenError(f"array {key!r:.80}: holds NaN, infinity, or more than {most:g}")
     return result

@@ -242,9 +242,14 @@ class Run:
             self._train_float(known.float_state if known else None)
         self.test = Samples(self._q(self.data.x_test), self.data.y_test)
         self.origin = fold_batch_norm(self.net)
-        if self.trained:
+        if self.trained or known is not None:
             scale = np.float32(self.source.scale * self.unit)
-            check_values(self.origin, self._few(256) * scale)
+            try:
+                check_values(self.origin, self._few(256) * scale)
+            except ValueError as error:
+                if self.trained:
+                    raise
+                raise LutgenError(f"{self.path if old else self.start}: {error}; {MEND}") from None
         if not self.convolves:
             subvecs = {key: own.subvec for key, own in self.layers.items()}
             weigh(self.origin, subvecs)
