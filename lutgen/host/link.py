@@ -8,7 +8,6 @@ comes twice, and every frame that matters says of which session it is: whatever 
 however late, is known for what it is.
 """
 
-import secrets
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -20,41 +19,30 @@ from numpy.typing import NDArray
 from lutgen.errors import LutgenError
 from lutgen.host.bytes_transport import Transport
 from lutgen.host.link_job import Bytes, Job
-from lutgen.host.link_line import Line, Watch
+from lutgen.host.link_line import Watch
+from lutgen.host.link_session import PATIENCE, RETRY, Session
 from lutgen.numeric import as_int
-from lutgen.spec.link import fingerprint
 from lutgen.spec.link_frames import (
-    COUNTERS,
-    INFO,
     OFFSET_BITS,
-    PROTOCOL,
     RESULT,
-    SESSION_MASK,
     STATUS,
     TAKEN_MASK,
     Answer,
     Command,
-    Counters,
     Flags,
-    Info,
     Result,
     Status,
     command,
-    longest_answer,
 )
 
 __all__ = ["Board"]
 
-PATIENCE = 5.0  # seconds without any progress until it is an error
-RETRY = 0.25  # seconds without progress until something is asked or sent again
 ACCOUNT = 10.0  # seconds between two looks at counters, which wrap
 PAYLOAD = (32, 256)  # bytes of samples in a frame: fewer where the line is bad
-COUNTED = ("cycles", "busy", "waits")
-WRAP = 1 << 32  # of the board's counters
-ERRORS = 1 << 8  # likewise of its count of broken frames
+ERRORS = 1 << 8  # where the board's count of broken frames wraps
 
 
-class Board:
+class Board(Session):
     """A board with a core, at the end of a transport. Making one finds the board, compares what it
     is with the contract, and resets it.
 
@@ -109,24 +97,20 @@ class Board:
         clock: Callable[[], float] = time.monotonic,
         session_bytes: int = (1 << OFFSET_BITS) - 1,
     ) -> None:
-        self._contract, self._where, self._clock = contract, where, clock
-        self._line = Line(
+        super().__init__(
             transport,
-            where,
-            longest_answer(contract),
-            baud=baud,
+            contract,
+            where=where,
             patience=patience,
             retry=retry,
+            baud=baud,
             clock=clock,
         )
-        self.resent = self.repeated = self.sessions = self._mark = 0
+        self.resent = self.repeated = 0
         self._image: NDArray[np.uint32] | None = None
-        # Chosen by chance, so that it is none that somebody before had.
-        self._session = secrets.randbelow(SESSION_MASK + 1)
         try:
             high = (1 << OFFSET_BITS) - 1
             self._limit = as_int(session_bytes, "Bytes of a session", low=1, high=high)
-            self.info = self._identify()
             if self._limit < self.sample_bytes + 4 * self.info.load_words:
                 raise ValueError(
                     f"Bytes of a session must hold a sample and a load image, not {self._limit}"
@@ -136,100 +120,17 @@ class Board:
             self.close()
             raise
 
-    def close(self) -> None:
-        """Lets go of the transport."""
-        self._line.close()
-
-    def __enter__(self) -> "Board":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _identify(self) -> Info:
-        """Finds the board and compares it with the contract."""
-        self._line.drain()
-        question, answers = command(Command.INFO), []
-
-        def accept(body: bytes) -> bytes | None:
-            if body[0] != Answer.INFO or len(body) != INFO.size:
-                return question
-            answers.append(Info.parse(body))
-            return None
-
-        try:
-            self._line.ask(question, accept, "no board answers")
-        except LutgenError as error:
-            if "no board answers" not in str(error):
-                raise
-            if self._line.heard:
-                raise LutgenError(
-                    f"{self._where}: what comes from there is no answer of a board; check the baud "
-                    "rate, and that the board is programmed by `lutgen synth`"
-                ) from None
-            raise LutgenError(
-                f"{self._where}: nothing answers; check the port and the baud rate, and that the "
-                "board is programmed"
-            ) from None
-        info = answers[0]
-        if info.protocol != PROTOCOL:
-            raise LutgenError(
-                f"{self._where}: the board speaks version {info.protocol} of the protocol, not "
-                f"{PROTOCOL}; program it again with this lutgen"
-            )
-        wanted = fingerprint(self._contract)
-        if info.fingerprint != wanted:
-            model = self._contract.get("model") or {}
-            raise LutgenError(
-                f"{self._where}: the board holds another core than the contract's: its fingerprint "
-                f"is {info.fingerprint} ({info.input_beats} beats of {info.input_beat_bytes} bytes "
-                f"in, {info.output_beats} of {info.output_beat_bytes} out), that of "
-                f"{self._contract['name']} (model {model.get('name', 'none')!s}) is {wanted}; "
-                "program the board with it, or name the contract of what it holds"
-            )
-        return info
-
-    # Session, status, counters.
+    def _begin(self) -> None:
+        super()._begin()
+        self._recovering = 0
+        self._payload = PAYLOAD[1]
+        self._ended = True
 
     def reset(self) -> None:
         """Resets the core and all counters; a loadable core must be loaded again."""
         self._begin()
         self._image = None
-        self._totals = dict.fromkeys((*COUNTED, "samples", "results", "errors"), 0)
-
-    def _begin(self) -> None:
-        """Begins a session.
-
-        The board resets only in the session that the command names. So one that is said twice, or
-        late, resets nothing; and as none before had the number of the new one, a status that has it
-        was sent after the reset.
-        """
-        seen = [self._session] if self.sessions else []
-        self._session = self._session + 1 & SESSION_MASK
-
-        def accept(body: bytes) -> bytes | None:
-            if body[0] == Answer.STATUS and len(body) == STATUS.size:
-                status = Status.parse(body)
-                if seen and status.session == self._session:
-                    return None
-                if status.session == self._session:  # by chance, that of somebody before
-                    self._session = self._session + 1 & SESSION_MASK
-                seen[:] = [status.session]
-            return question()
-
-        def question() -> bytes:
-            if not seen:
-                return command(Command.STATUS)
-            return command(Command.RESET, seen[0], self._session)
-
-        self._line.ask(question(), accept, "the board does not answer a reset")
-        self.sessions += 1
-        self._status = Status(self._session, 0, 0, 0, 0, 0)
-        self._counted = Counters(self._session, 0, 0, 0, 0, 0)
-        self._sent = self._highest = self._known = self._taken = self._origin = 0
-        self._recovering = self._results = 0
-        self._payload = PAYLOAD[1]
-        self._ended = True
+        self._forget_counts()
 
     def _renew(self) -> None:
         """Begins another session, with the core as it is and all counts going on."""
@@ -239,92 +140,6 @@ class Board:
         self._totals = totals
         if image is not None:
             self._load(image)
-
-    def status(self) -> Status:
-        """How far the board has come."""
-        question, answers = command(Command.STATUS), []
-
-        def accept(body: bytes) -> bytes | None:
-            if body[0] == Answer.STATUS and len(body) == STATUS.size:
-                status = Status.parse(body)
-                if self._is_new(status):
-                    answers.append(status)
-                    return None
-            return question
-
-        self._line.ask(question, accept, "the board does not answer any more")
-        return answers[0]
-
-    def _is_new(self, status: Status) -> bool:
-        """Whether a status is not from before another that was taken in."""
-        return (
-            status.session == self._session
-            and self._known <= status.expected <= self._highest
-            and self._results <= status.results
-        )
-
-    def counters(self) -> dict[str, int]:
-        """Since the last reset: ``cycles``, ``busy`` and ``waits`` (see `Counters`, but never
-        wrapped if asked for now and then), ``samples`` that went to the core, ``results`` that it
-        sent, ``frame_errors`` (0 or 1), ``link_errors`` (broken frames, either way; those to the
-        board modulo 256 in each session) and ``image``.
-        """
-        counts = self._count()
-        status = self.status()
-        return {
-            **{name: counts[name] for name in (*COUNTED, "samples", "results")},
-            "frame_errors": int(status.has(Flags.FRAME_ERROR)),
-            "link_errors": counts["errors"] + self._line.errors,
-            "image": self._counted.image,
-        }
-
-    def _count(self) -> dict[str, int]:
-        """All counts up to now."""
-        self._read_counters()
-        return {
-            **self._totals,
-            "samples": self._totals["samples"]
-            + max(0, self._taken - self._origin) // self.sample_bytes,
-            "results": self._totals["results"] + self._results,
-            "errors": self._totals["errors"] + self.status().errors,
-        }
-
-    def _ask_counters(self) -> bytes:
-        """A question that none before was like."""
-        self._mark = self._mark + 1 & SESSION_MASK
-        return command(Command.COUNTERS, self._session, self._mark)
-
-    def _read_counters(self) -> None:
-        question = self._ask_counters()
-
-        def accept(body: bytes) -> bytes | None:
-            return None if self._account(body) else question
-
-        self._line.ask(question, accept, "the board does not answer any more")
-
-    def _account(self, body: bytes) -> bool:
-        """Takes in an answer with counters; gives whether it is a new one."""
-        if body[0] != Answer.COUNTERS or len(body) != COUNTERS.size:
-            return False
-        counted = Counters.parse(body)
-        if (counted.session, counted.mark) != (self._session, self._mark):
-            return False
-        for name in COUNTED:
-            step = getattr(counted, name) - getattr(self._counted, name)
-            self._totals[name] += step % WRAP
-        self._counted = counted
-        self._mark = self._mark + 1 & SESSION_MASK  # its answer has come
-        return True
-
-    @property
-    def sample_bytes(self) -> int:
-        """Of a sample."""
-        return self.info.input_beats * self.info.input_beat_bytes
-
-    @property
-    def result_bytes(self) -> int:
-        """Of a result."""
-        return self.info.output_beats * self.info.output_beat_bytes
 
     # Bytes to the core.
 
