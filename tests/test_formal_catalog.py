@@ -306,8 +306,8 @@ def test_command(capsys, monkeypatch):
 def test_command_names_the_parts(capsys):
     assert main(["prove", "queue"]) == 2
     assert capsys.readouterr().err == (
-        "lutgen: error: argument PART: must be one of fifo, regrouper, index_buffer, ledger, port, "
-        "axilite, crossing, drain, packet, intake, pingpong, not 'queue'\n"
+        "lutgen: error: argument PART: must be one of fifo, regrouper, index_buffer, ledger, "
+        "lines, port, axilite, crossing, drain, packet, intake, pingpong, not 'queue'\n"
     )
 
 

@@ -10,6 +10,7 @@ from lutgen.formal.fifo import FifoProof
 from lutgen.formal.harness import Proof
 from lutgen.formal.index_buffer import IndexBufferProof
 from lutgen.formal.intake import IntakeProof
+from lutgen.formal.lines import LineBufferProof
 from lutgen.formal.packet import PacketProof
 from lutgen.formal.pingpong import PingPongProof
 from lutgen.formal.port import PortProof
@@ -19,7 +20,7 @@ from lutgen.numeric import Format, Grid
 from lutgen.spec.crossing import CrossingSpec
 from lutgen.spec.fifo import FifoSpec
 from lutgen.spec.linear import LinearSpec
-from lutgen.spec.ring import RingSpec
+from lutgen.spec.ring import RingSpec, WalkSpec
 from lutgen.spec.stream import RegrouperSpec
 from lutgen.spec.window import WindowSpec
 
@@ -30,6 +31,7 @@ CLAIMS = {
     "regrouper": "no loss, no doubling, order, zeros after the last item; progress",
     "index_buffer": "rows walked once each and unspoilt; results only with space; progress",
     "ledger": "ready windows are there; needed pixels are never overwritten; progress",
+    "lines": "words read are those of their windows; no address past the last row, whatever stalls",
     "port": "whole samples go on; results of good frames only, once, in order; exact accounts",
     "axilite": "one response for each address and data; responses, values, strobes as the map says",
     "crossing": "no loss, no doubling, order, whatever two clocks do; offers hold; progress",
@@ -149,6 +151,28 @@ def _ledgers():
             )
 
 
+def _lines():
+    # Depths of the memory are no powers of two: the last address is one past the last row.
+    shapes = [
+        (WindowSpec(3, 3, (2, 2), (1, 1)), 1, 2, 1, False),
+        (WindowSpec(3, 3, (2, 2), (1, 1), (1, 1, 0, 0)), 2, 3, 1, False),
+        (WindowSpec(3, 3, (2, 2), (2, 2)), 2, 3, 2, True),
+        (WindowSpec(3, 2, (3, 2), (1, 1), (1, 1, 1, 0)), 1, 5, 2, False),
+    ]
+    for window, words, rows, outer, apart in shapes:
+        walk = WalkSpec(RingSpec(window, words, rows), outer, apart)
+        kernel, stride, pad = (
+            ",".join(map(str, each)) for each in (window.kernel, window.stride, window.pad)
+        )
+        yield Case(
+            "lines",
+            f"image={window.height}x{window.width} kernel={kernel} stride={stride} pad={pad} "
+            f"depth={walk.ring.depth} turns={outer}{' apart' if apart else ''}",
+            lambda walk=walk: LineBufferProof(walk),
+            words == 1 and outer == 1,
+        )
+
+
 def _ports():
     shapes = [(1, 1, 1, 0), (1, 1, 3, 0), (2, 1, 2, 0), (3, 2, 2, 0), (4, 1, 4, 0)]
     shapes += [(3, 1, 3, 5), (2, 3, 1, 2), (1, 2, 2, 3)]
@@ -204,6 +228,7 @@ CASES = (
     *_regroupers(),
     *_index_buffers(),
     *_ledgers(),
+    *_lines(),
     *_ports(),
     Case("axilite", "5 registers of all kinds", AxiLiteProof, True),
     *_crossings(),

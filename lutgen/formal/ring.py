@@ -11,7 +11,7 @@ from lutgen.gateware.ring import Ledger
 from lutgen.spec.ring import RingSpec
 from lutgen.spec.window import WindowSpec
 
-__all__ = ["LedgerProof", "first_and_last"]
+__all__ = ["LedgerProof", "first_and_last", "ledger_states"]
 
 
 def first_and_last(window: WindowSpec) -> list[tuple[int, int]]:
@@ -89,30 +89,29 @@ class LedgerProof(Proof):
                 implies((begun == written) & ~ledger.ready & ~inside("release").any(), ledger.space)
             ),
         ]
-        self._states(m, inside, begun, written, window)
+        ledger_states(m, ring, inside, begun, written, window)
 
-    def _states(self, m, inside, begun, written, window):
-        """Which states can come about: every counter follows from the window at hand."""
-        ring, size = self.ring, self.ring.window
-        width, pixels = size.width, ring.pixels
-        frees, needs = Array(ring.frees[:-1].tolist()), Array(ring.needs.tolist())
-        after = [(w + 1) % size.count for w in range(size.count)]
-        column = [w % size.columns for w in after]
-        row = [w // size.columns for w in after]
-        top, left, _, _ = size.pad
-        held, release = inside("held"), inside("release")
-        m.d.comb += [
-            Assert(window < size.count),
-            Assert(inside("ahead") == written),
-            Assert(held == begun - frees[window] + release),
-            Assert((held <= ring.capacity) & (held >= -pixels)),
-            Assert((written <= begun) & (written >= -pixels)),
-            Assert(inside("need") == needs[window]),
-            Assert(inside("first") == frees[window]),
-            Assert(inside("next_column") == Array(column)[window]),
-            Assert(inside("next_row") == Array(row)[window]),
-            Assert(inside("next_x") == Array(c * size.stride[1] - left for c in column)[window]),
-            Assert(
-                inside("next_y") == Array((r * size.stride[0] - top) * width for r in row)[window]
-            ),
-        ]
+
+def ledger_states(m, ring: RingSpec, inside, begun, written, window):
+    """Which states can come about: every counter follows from the window at hand."""
+    size = ring.window
+    width, pixels = size.width, ring.pixels
+    frees, needs = Array(ring.frees[:-1].tolist()), Array(ring.needs.tolist())
+    after = [(w + 1) % size.count for w in range(size.count)]
+    column = [w % size.columns for w in after]
+    row = [w // size.columns for w in after]
+    top, left, _, _ = size.pad
+    held, release = inside("held"), inside("release")
+    m.d.comb += [
+        Assert(window < size.count),
+        Assert(inside("ahead") == written),
+        Assert(held == begun - frees[window] + release),
+        Assert((held <= ring.capacity) & (held >= -pixels)),
+        Assert((written <= begun) & (written >= -pixels)),
+        Assert(inside("need") == needs[window]),
+        Assert(inside("first") == frees[window]),
+        Assert(inside("next_column") == Array(column)[window]),
+        Assert(inside("next_row") == Array(row)[window]),
+        Assert(inside("next_x") == Array(c * size.stride[1] - left for c in column)[window]),
+        Assert(inside("next_y") == Array((r * size.stride[0] - top) * width for r in row)[window]),
+    ]

@@ -301,10 +301,9 @@ class LineBuffer(wiring.Component):
             m.d.sync += offset.eq(offset0_next + word_next)
         address = Signal(position_bits(ring.depth), name="address")
         outside = Signal(name="word_outside")
-        m.d.comb += [
-            address.eq(base + offset),
-            outside.eq((x < 0) | (x >= window.width) | (y < 0) | (y >= window.height)),
-        ]
+        m.d.comb += address.eq(base + offset)
+        if any(window.pad):  # else nothing is, and the counters are not needed
+            m.d.comb += outside.eq((x < 0) | (x >= window.width) | (y < 0) | (y >= window.height))
         return address, outside
 
     def _turn_word(self, m, turns, outer):
