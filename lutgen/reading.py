@@ -24,6 +24,7 @@ __all__ += ["read_plain"]
 JSON_BYTES = 1 << 25  # of a file or a text: parsed data take up to 30 times as much
 DEPTH = 64  # objects and lists within each other; what lutgen writes has less than 10
 DIGITS = 300  # of an integer: more are infinite as a float
+GROUP = Path("/sys/fs/cgroup")
 KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -190,4 +191,9 @@ def free_memory() -> int:
             room = min(room, max(0, limit - pages * resource.getpagesize()))
     except (ImportError, OSError, ValueError, KeyError):
         pass  # another system, which is not asked
+    try:  # a container's own limit
+        most, used = (int((GROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+        room = min(room, max(0, most - used))
+    except (OSError, ValueError):
+        pass
     return room

@@ -335,6 +335,9 @@ def test_a_job_that_can_not_be_written_leaves_the_old_one(job, monkeypatch):
     monkeypatch.setattr(np, "savez_compressed", full)
     with pytest.raises(LutgenError) as caught:
         jobfile.save(one, path)
-    assert str(caught.value) == f"{path}: can't be written: no space left on device"
+    assert (
+        str(caught.value)
+        == f"{path}: can't be written: no space left on device; choose another path"
+    )
     assert {each.name: each.read_bytes() for each in path.iterdir()} == before
     assert [each.name for each in path.parent.iterdir()] == ["job"]

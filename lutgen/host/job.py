@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from lutgen.errors import LutgenError
 from lutgen.host.steps import EngineStep, HostStep
 from lutgen.model.base import Activation, Shape, Wire
+from lutgen.model.network import MOST
 from lutgen.spec.engine import EngineSpec
 from lutgen.spec.job import SIZES
 
@@ -78,6 +79,12 @@ class Job:
         wires = {"input": Wire(self.shape, self.input)}
         for step in self.steps:
             wires[step.gives] = follow(step, wires, self.engine)
+        total = sum(wire.size for wire in wires.values())
+        if total > MOST:
+            raise LutgenError(
+                f"field 'steps': a sample and its results are {total:,} elements, more than "
+                f"{MOST:,}; compile a model of smaller samples"
+            )
         return wires
 
     @property

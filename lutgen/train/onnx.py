@@ -12,7 +12,7 @@ from typing import Any
 
 from lutgen.errors import LutgenError
 from lutgen.files import reason
-from lutgen.reading import open_plain, read_plain
+from lutgen.reading import free_memory, megabytes, open_plain, read_plain
 from lutgen.train.floatnet import Flatten, FloatNet
 from lutgen.train.onnx_graph import MOST as MOST_VALUES
 from lutgen.train.onnx_graph import STANDARD, Value
@@ -21,6 +21,7 @@ from lutgen.train.onnx_nodes import Converter
 __all__ = ["import_onnx"]
 
 MOST = (1 << 31) - 1  # bytes of a file: protobuf reads no more
+COPIES = 4  # of weights, in the time that training holds
 OLDEST = 7  # of opsets: before it, Add and its like did not broadcast as they do now
 
 
@@ -49,8 +50,14 @@ def import_onnx(path: str | os.PathLike[str]) -> FloatNet:
     source, batch, dims = _input(onnx, file, graph)
     output = _output(file, graph)
     nodes = _needed(file, graph, output)
+    outside = 0
     for tensor in _tensors(graph, nodes):
-        _fetch(onnx, file, tensor)
+        outside += _fetch(onnx, file, tensor, free_memory() // COPIES)
+        if outside > MOST:
+            raise LutgenError(
+                f"{file}: weights outside the file take more than {megabytes(MOST)}; export a "
+                "smaller network"
+            )
     converter = Converter(
         onnx,
         opset,
@@ -292,10 +299,12 @@ def _tensors(graph: Any, nodes: list[Any]) -> Iterator[Any]:
             yield from (a.t for a in node.attribute if a.HasField("t"))
 
 
-def _fetch(onnx: Any, file: Path, tensor: Any) -> None:
-    """Reads data that lies outside the file, and only in the file's folder."""
+def _fetch(onnx: Any, file: Path, tensor: Any, most: int) -> int:
+    """Reads data that lies outside the file, and only in the file's folder; gives its bytes, at
+    most so many.
+    """
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
-        return
+        return 0
     where = f"{file}: the weight {tensor.name!r}"
     entries = {x.key: x.value for x in tensor.external_data}
     location = entries.get("location", "")
@@ -319,9 +328,15 @@ def _fetch(onnx: Any, file: Path, tensor: Any) -> None:
                 raise LutgenError(
                     f"{where} lies in {location!r}, which is too short; copy or export it again"
                 )
+            if length > most:
+                raise LutgenError(
+                    f"{where} takes {megabytes(length)}, of {megabytes(most)} that there is memory "
+                    "for; use a machine with more"
+                )
             data.seek(start)
             tensor.raw_data = data.read(length)
     except OSError as problem:
         raise LutgenError(f"{where}: {location!r} can't be read: {reason(problem)}") from problem
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]
+    return length
