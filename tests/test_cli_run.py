@@ -58,6 +58,7 @@ def test_simulate(capsys, verilator, files):
     data = json.loads(capsys.readouterr().out)
     assert (data["samples"], data["mismatches"], data["simulated"]) == (12, 0, True)
     assert data["counters"]["results"] == 12
+    assert data["clamped"] == {"values": 0, "of": 12 * 16, "share": 0.0}
     assert data["core_samples_per_second"] <= data["promised_samples_per_second"]
 
 

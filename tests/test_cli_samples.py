@@ -10,7 +10,9 @@ import pytest
 from simulation import random_layer
 
 import lutgen
-from lutgen.cli.main import main
+from lutgen.cli import common, engine_sim, sim
+from lutgen.cli.main import main, parser
+from lutgen.host.contract import engine_of
 from lutgen.model import Activation, Flatten, Model
 
 SHAPE = (4, 3, 2)
@@ -155,3 +157,23 @@ def test_a_model_named_twice(capsys, files):
     assert error(capsys, ["sim", net, "--model", net, "--core", files / "core.json"]) == (
         "argument --model: the model is named twice"
     )
+
+
+def test_simulations_count_too(capsys, files, tmp_path):
+    """What `lutgen sim` says of a core's and a job's samples, before it simulates them."""
+    x = np.random.default_rng(0).random((5, *SHAPE))
+    x[1] = 2.0
+    data = arrays(tmp_path / "d.npz", x)
+    for command in ("sim --core --model", "sim JOB"):
+        args = parser().parse_args([*map(str, commands(files)[command]), "--data", str(data)])
+        args.model = common.model_of(args)
+        if command == "sim JOB":
+            found, said = engine_sim.whole(args, engine_of(args.core))
+            assert len(found.inputs) == 4
+        else:
+            case = sim.prepare(args)
+            said = case.said
+            assert case.inputs[1].tolist() == [255] * 24
+        of = 96 if command == "sim JOB" else 120
+        assert said["clamped"] == {"values": 24, "of": of, "share": 24 / of}
+        assert f"({24} of {of}) lie outside 0 to 1, " in capsys.readouterr().err

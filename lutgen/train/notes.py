@@ -108,13 +108,13 @@ def of_network(
         ways[f"({{x}} - {mean:g}) / {deviation:g}"] = (1 / deviation, -mean / deviation)
     sieved = sorted(ways, key=lambda way: -int(right(SIEVE, *ways[way]).sum()))
     plain = right(SAMPLES, 1.0, 0.0)
-    best, way = max((float(right(SAMPLES, *ways[way]).mean()), way) for way in sieved[:3])
-    other = right(SAMPLES, *ways[way])
+    found = {way: right(SAMPLES, *ways[way]) for way in sieved[:3]}
+    way, other = max(found.items(), key=lambda each: int(each[1].sum()))
     gained, lost = int((other & ~plain).sum()), int((plain & ~other).sum())
     if gained - lost > SURE * np.sqrt(gained + lost):
         train, test = way.format(x="x_train"), way.format(x="x_test")
         yield (
-            f"Network has {100 * best:.1f} % of {len(plain)} test samples right as {test}, but "
+            f"Network has {100 * float(other.mean()):.1f} % of {len(plain)} test samples right as {test}, but "
             f"{100 * float(plain.mean()):.1f} % as they are: samples must come in the units of its "
             f"training; give {train} and {test}"
         )
