@@ -10,6 +10,7 @@ __all__ = ["draw"]
 WIDE, HIGH = 330, 82  # a box
 GAP, ASIDE, MARGIN = 46, 70, 28  # between rows, between columns, around
 BY = "\N{MULTIPLICATION SIGN}"
+SINK = ""  # in the place of a stage's name: what takes the results
 GUTTER = 118  # for queues that pass by several stages
 INK, SOFT, LINE, FILL, HOT, HOT_FILL = (
     *("#1c2733", "#5b6b7a", "#8496a6", "#f4f7fa"),
@@ -80,16 +81,18 @@ def _wires(contract: dict[str, Any]) -> Iterable[Wire]:
     lanes = {stage["name"]: stage["lanes"] for stage in contract["stages"]}
     lanes["input"] = contract["input"]["lanes"]
     for queue in contract["queues"]:
+        last = queue is contract["queues"][-1]  # a stage may be called "output" too
         wide = lanes[queue["source"]]
         label = f"{wide} {BY} {queue['width'] // wide} bit"
-        yield Wire(queue["source"], queue["target"], label, f"queue {queue['depth']}")
+        target = SINK if last else queue["target"]
+        yield Wire(queue["source"], target, label, f"queue {queue['depth']}")
 
 
 def _place(contract: dict[str, Any], wires: list[Wire]) -> dict[str, Box]:
     """Rows by the longest way from the input; the longest way of all in the first column."""
     boxes = {"input": Box("input", None)}
     boxes |= {stage["name"]: Box(stage["name"], stage) for stage in contract["stages"]}
-    boxes["output"] = Box("output", None)
+    boxes[SINK] = Box("output", None)
     before: dict[str, list[str]] = {name: [] for name in boxes}
     after: dict[str, list[str]] = {name: [] for name in boxes}
     for wire in wires:
@@ -97,7 +100,7 @@ def _place(contract: dict[str, Any], wires: list[Wire]) -> dict[str, Box]:
         after[wire.source].append(wire.target)
     for name, box in boxes.items():  # stages stand in topological order
         box.rank = max((boxes[source].rank + 1 for source in before[name]), default=0)
-    main, at = {"output"}, "output"
+    main, at = {SINK}, SINK
     while before[at]:
         at = max(before[at], key=lambda name: boxes[name].rank)
         main.add(at)
@@ -204,7 +207,7 @@ def _kind(stage: dict[str, Any]) -> str:
 
 
 def _box(box: Box, contract: dict[str, Any]) -> Iterable[str]:
-    hot = box.name == contract.get("bottleneck")
+    hot = box.name == contract.get("bottleneck") and (box.stage or box.name == "input")
     edge, fill = (HOT, HOT_FILL) if hot else (LINE, FILL)
     x, y, stage = box.x, box.y, box.stage
     yield (

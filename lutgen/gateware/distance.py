@@ -1,5 +1,7 @@
 """Distance units."""
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -21,6 +23,8 @@ class DistanceUnit(wiring.Component):
     Parameters
     ----------
     spec : DistanceSpec
+    fixed : sequence of int or None
+        What ``c`` is, where that is known: no comparison is written whose outcome is.
 
     Members
     -------
@@ -32,8 +36,9 @@ class DistanceUnit(wiring.Component):
         The distance.
     """
 
-    def __init__(self, spec: DistanceSpec):
+    def __init__(self, spec: DistanceSpec, fixed: Sequence[int] | None = None):
         self.spec = spec
+        self.fixed = fixed
         vector = data.ArrayLayout(element_shape(spec.element), spec.dims)
         super().__init__(
             {"en": In(1), "x": In(vector), "c": In(vector), "o": Out(spec.output.bits)}
@@ -47,7 +52,7 @@ class DistanceUnit(wiring.Component):
             x, c = self.x[d], self.c[d]
             term = Signal(spec.element.bits, name=f"difference_{d}", reset_less=True)
             with m.If(self.en):
-                m.d.sync += term.eq(Mux(x >= c, x - c, c - x))
+                m.d.sync += term.eq(self._difference(x, c, d))
             if spec.metric == "l2":
                 square = Signal(2 * spec.element.bits, name=f"square_{d}", reset_less=True)
                 with m.If(self.en):
@@ -60,3 +65,12 @@ class DistanceUnit(wiring.Component):
 
         m.d.comb += self.o.eq(registered_tree(m, self.en, terms, combine, name="level"))
         return m
+
+    def _difference(self, x, c, d):
+        """The absolute difference of dimension ``d``."""
+        fixed = None if self.fixed is None else self.fixed[d]
+        if fixed == self.spec.element.low:
+            return x - c
+        if fixed == self.spec.element.high:
+            return c - x
+        return Mux(x >= c, x - c, c - x)

@@ -103,6 +103,15 @@ class CentroidEncoder(wiring.Component):
         """Whether the codebooks come through the load port."""
         return self._rows is None
 
+    def _fixed(self, number: int) -> list[int] | None:
+        """The centroid of a lane, where the codebook is one row, which is a constant."""
+        if self._rows is None or self.depth > 1:
+            return None
+        fmt, dims = self.spec.element, self.spec.parallel_dims
+        raw = [self._rows[0] >> fmt.bits * (number * dims + d) for d in range(dims)]
+        values = [value & (1 << fmt.bits) - 1 for value in raw]
+        return [value - (value > fmt.high) * (1 << fmt.bits) for value in values]
+
     def elaborate(self, platform):
         m = Module()
         spec = self.spec
@@ -124,7 +133,7 @@ class CentroidEncoder(wiring.Component):
         centroids = data.View(data.ArrayLayout(part, spec.parallel_centroids), book.data)
         distances = []
         for j in range(spec.parallel_centroids):
-            m.submodules[f"distance_{j}"] = unit = DistanceUnit(spec.distance)
+            m.submodules[f"distance_{j}"] = unit = DistanceUnit(spec.distance, self._fixed(j))
             m.d.comb += [unit.en.eq(self.en), unit.x.eq(x), unit.c.eq(centroids[j])]
             distances.append(unit.o)
 

@@ -15,6 +15,7 @@ from amaranth.lib import wiring
 
 from lutgen import resources
 from lutgen.gateware import yosys
+from lutgen.spec.names import TOOLS
 from lutgen.spec.target import FORMS, Form
 
 __all__ = ["Shared", "VerilogPlatform", "convert"]
@@ -146,7 +147,20 @@ def convert(component, name: str, forms: Mapping[tuple[str, int, int], Form] | N
     """
     platform = VerilogPlatform(name, forms)
     text = yosys.write_verilog(rtlil.convert(component, name=name, platform=platform))
-    return without_brackets(EMPTY.sub("", "\n".join([text, *platform.modules])))
+    text = EMPTY.sub("", "\n".join([text, *platform.modules]))
+    return without_brackets(with_escapes(text))
+
+
+def with_escapes(text: str) -> str:
+    r"""Verilog in which names that only some tool has for a keyword, such as Icarus ``bool``, are
+    escaped, as yosys escapes those that the standard has.
+    """
+    words = [word for word in sorted(TOOLS) if word in text]
+    if not words:
+        return text
+    # Escaped names and comments stay as they are.
+    pattern = re.compile(rf"\\\S+|/\*.*?\*/|//.*|(?<![\w$])(?:{'|'.join(words)})(?![\w$])")
+    return pattern.sub(lambda found: f"\\{found[0]} " if found[0] in TOOLS else found[0], text)
 
 
 def without_brackets(text: str) -> str:

@@ -253,7 +253,7 @@ def _check_stages(data: dict[str, Any], where: str) -> None:
     for entry, stage in enumerate(data["stages"]):
         spot = f"{where}, field 'stages', entry {entry}"
         name = stage["name"]
-        if name in before or name == "output":
+        if name in before:
             raise LutgenError(f"{spot}, field 'name': {name!r:.40} is there twice; {MEND}")
         for source in stage.get("inputs", ()):
             if source not in before:

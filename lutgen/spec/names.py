@@ -8,9 +8,12 @@ module has it for itself.
 import re
 
 __all__ = [
+    "CPP",
     "IDENTIFIER",
     "KEYWORDS",
     "LONGEST",
+    "OUTER",
+    "TOOLS",
     "check_name",
     "check_port",
     "free_name",
@@ -44,8 +47,8 @@ KEYWORDS = frozenset(
     unique unique0 unsigned until until_with untyped use uwire var vectored virtual void wait
     wait_order wand weak weak0 weak1 while wildcard wire with within wor xnor xor""".split()
 )
-# What Icarus and Verilator have for keywords of their own: Verilog-AMS, and older dialects.
-TOOLS = frozenset("bool boolean wone wreal TOP".split())
+# What Icarus and Verilator have for keywords of their own, and Verilator for its outermost module.
+TOOLS = frozenset("bool boolean randomize std wone wreal TOP".split())
 # Modules around a core: of a board, and of a core without one.
 OUTER = frozenset("top lutgen_pins".split())
 # Ports of cores, engines and boards. Verilator has a module and its ports in one table.
