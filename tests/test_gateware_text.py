@@ -103,6 +103,7 @@ def test_legal_behind_any_file(tmp_path, icarus_or_none, kind):
     """No net without a type, in Verilog-2005 and in SystemVerilog."""
     text = KINDS[kind]()
     assert strictly(text, tmp_path) == []
+    assert strictly(f"`define LUTGEN_CHECKS\n{text}", tmp_path, verilog_2005=False) == []
     if icarus_or_none:
         for option in ("-g2005", "-g2012"):
             assert by_icarus(NONE + text, tmp_path, option) == ""
