@@ -114,9 +114,9 @@ def of_network(
     if gained - lost > SURE * np.sqrt(gained + lost):
         train, test = way.format(x="x_train"), way.format(x="x_test")
         yield (
-            f"Network has {100 * float(other.mean()):.1f} % of {len(plain)} test samples right as {test}, but "
-            f"{100 * float(plain.mean()):.1f} % as they are: samples must come in the units of its "
-            f"training; give {train} and {test}"
+            f"Network has {100 * float(other.mean()):.1f} % of {len(plain)} test samples right as "
+            f"{test}, but {100 * float(plain.mean()):.1f} % as they are: samples must come in the "
+            f"units of its training; give {train} and {test}"
         )
     elif plain.mean() < 1.5 / data.classes:
         yield (
