@@ -5,7 +5,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ def play(
     rows: Callable[[Path], list[Row]],
     measure: Callable[[Row, Path], Row],
     table: Callable[[list[Row]], str],
+    parents: Sequence[argparse.ArgumentParser] = (),
 ) -> list[Row]:
     """Measures what is missing; gives all rows.
 
@@ -71,8 +72,10 @@ def play(
         A row with what was measured.
     table : callable
         The page.
+    parents : sequence of ArgumentParser
+        Options of the benchmark's own, which the caller reads.
     """
-    parser = argparse.ArgumentParser(description=description)
+    parser = argparse.ArgumentParser(description=description, parents=list(parents))
     parser.add_argument("--again", action="store_true", help="measure every row anew")
     parser.add_argument("--only", metavar="TEXT", help="only rows whose JSON holds this text")
     default = ROOT.parent / "shared" / "data" / "mnist.npz"
