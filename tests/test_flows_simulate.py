@@ -13,7 +13,16 @@ import pytest
 import toy
 
 from lutgen import LutgenError
-from lutgen.flows import Job, cache, side_by_side, simbuild, simulate, simulate_batch, tools
+from lutgen.flows import (
+    Job,
+    cache,
+    harness,
+    side_by_side,
+    simbuild,
+    simulate,
+    simulate_batch,
+    tools,
+)
 
 BUGS = {
     1: "output words differ; the first: sample ",
@@ -295,6 +304,30 @@ def test_cache_in_a_folder_with_spaces(verilator, monkeypatch, tmp_path):
     monkeypatch.setenv("LUTGEN_CACHE", str(tmp_path / "a b"))
     with pytest.raises(LutgenError, match="can't build in a folder with spaces in its name; set"):
         simbuild.build(toy.TEXT, "toy_core", "verilator")
+
+
+@pytest.mark.parametrize(
+    "name", ["a$(touch Marked)", "a'b", 'a"b', "a\\b", "a\nb", "a;b", "a#b", "a:b"]
+)
+def test_folders_that_a_shell_or_make_would_read(verilator, monkeypatch, tmp_path, name):
+    """Refused before anything is run or made."""
+    for make in (
+        lambda: simbuild.build(toy.TEXT, "toy_core", "verilator"),
+        lambda: harness.build(toy.TEXT, "toy_core", [("", toy.contract())]),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv("LUTGEN_CACHE", str(tmp_path / name))
+            with pytest.raises(
+                LutgenError, match=r"can't build in a folder with .* in its name; set"
+            ):
+                make()
+        for what, mend in (("lutgen.resources.sim", "install"), ("sys.executable", "make the")):
+            place = Path(tmp_path / name / "x")
+            with monkeypatch.context() as patch:
+                patch.setattr(what, (lambda p=place: p) if "sim" in what else str(place))
+                with pytest.raises(LutgenError, match=rf" in its name; {mend}"):
+                    simbuild.check_cache()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_environment_is_clean(monkeypatch):

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lutgen import scratch
+from lutgen import resources, scratch
 from lutgen.errors import LutgenError
 from lutgen.files import absolute, reason
 from lutgen.flows import cache, objcache, tools
@@ -23,6 +23,7 @@ from lutgen.spec.names import check_name
 __all__ = ["CHECKS", "SIMULATORS", "broken_rules", "build", "last_error", "play"]
 
 SIMULATORS = ("verilator", "icarus")
+UNSAFE = re.compile(r"[^\w./+@,=~-]")  # in a path, to make or to a shell
 
 # Generated memories then watch their ports (rtl_templates/memory_checks.v.j2).
 CHECKS = "-DLUTGEN_CHECKS"
@@ -110,12 +111,20 @@ def run_folder(keep: Path | None) -> Iterator[Path]:
 
 
 def check_cache() -> None:
-    """Complains of a cache in which GNU make, as Verilator uses it, can't work."""
-    if " " in str(cache.root()):
-        raise LutgenError(
-            f"{cache.root()}: Verilator can't build in a folder with spaces in its name; "
-            "set LUTGEN_CACHE to another folder"
-        )
+    """Complains of folders in which GNU make, as Verilator uses it, can't work: their names stand
+    in makefiles and in lines for a shell.
+    """
+    for path, mend in (
+        (cache.root(), "set LUTGEN_CACHE to another folder"),
+        (resources.sim(), "install lutgen in another folder"),
+        (Path(sys.executable), "make the virtual environment in another folder"),
+    ):
+        found = UNSAFE.search(str(path))
+        if found is not None:
+            what = "spaces" if found[0] == " " else repr(found[0])
+            raise LutgenError(
+                f"{path}: Verilator can't build in a folder with {what} in its name; {mend}"
+            )
 
 
 def failure(simulator: str, top: str, log: Path) -> LutgenError:
