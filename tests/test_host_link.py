@@ -23,22 +23,60 @@ def board_of(model, contract, **options):
 
 
 def test_a_good_line():
-    """All results in order, nothing twice, offsets and numbers far beyond their wrap."""
+    """All results in order, nothing twice, through sessions that end long before the samples do."""
     contract = boards.contract(beats=1)
     spec = link(contract, buffer=64)
     model = boards.ModelBoard(spec, np.random.default_rng(1))
-    x, want = boards.samples(np.random.default_rng(2), 66_000, spec)
+    x, want = boards.samples(np.random.default_rng(2), 6000, spec)
     seen = []
-    with board_of(model, contract) as board:
-        for part in (slice(0, 10), slice(10, 66_000)):
+    with board_of(model, contract, session_bytes=2500) as board:
+        for part in (slice(0, 10), slice(10, 6000)):
             assert (board.run(x[part], seen.append) == want[part]).all()
         counters = board.counters()
         assert board.resent == board.repeated == 0
+        assert board.sessions == 5  # of 1,250 samples
     assert model.closed
-    assert seen == [*range(1, 11), *range(1, 65_991)]
-    assert counters["samples"] == counters["results"] == 66_000
+    assert seen == [*range(1, 11), *range(1, 5991)]
+    assert counters["samples"] == counters["results"] == 6000
     assert counters["link_errors"] == counters["frame_errors"] == 0
-    assert counters["busy"] == 6_600_000
+    assert counters["busy"] == 600_000
+
+
+@pytest.mark.parametrize("words", [0, 30])
+def test_a_run_that_was_cut_off(words):
+    """What was under way then has the offsets of what is sent now: it must not pass for that."""
+    contract = boards.contract(words=words)
+    spec = link(contract)
+    model = boards.ModelBoard(spec, np.random.default_rng(1))
+    x, want = boards.samples(np.random.default_rng(2), 200, spec)
+
+    def stop(done):
+        if done >= 7:
+            raise RuntimeError("cut off")
+
+    with board_of(model, contract) as board:
+        if words:
+            board.load(checked(np.arange(words - 1, dtype=np.uint32)))
+        for _ in range(5):
+            with pytest.raises(RuntimeError):
+                board.run(x[::-1].copy(), stop)
+            assert (board.run(x) == want).all()
+        assert board.sessions == 6
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (9, "Bytes of a session must hold a sample and a load image, not 9"),
+        (0, "Bytes of a session must be an integer between 1 and 16777215, not 0"),
+        (1 << 24, "Bytes of a session must be an integer between 1 and 16777215, not 16777216"),
+    ],
+)
+def test_bytes_of_a_session(size, text):
+    model, contract = fresh()
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        board_of(model, contract, session_bytes=size)
+    assert model.closed
 
 
 @settings(max_examples=20)
