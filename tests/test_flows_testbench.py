@@ -16,7 +16,7 @@ def by_icarus(core, bench, folder):
     """Verdict, and the lines before it."""
     (folder / "core.v").write_text(core)
     (folder / "bench.v").write_text(bench)
-    command = ["iverilog", "-g2005", "-o", "sim", "core.v", "bench.v"]
+    command = ["iverilog", "-g2005", simbuild.CHECKS, "-o", "sim", "core.v", "bench.v"]
     subprocess.run(command, cwd=folder, env=tools.environment(), check=True)
     done = subprocess.run(
         ["vvp", "sim"], cwd=folder, env=tools.environment(), check=True, capture_output=True

@@ -206,7 +206,8 @@ class Store(wiring.Component):
 
 
 class Buffer(Store):
-    """A RAM that is written and read in the same cycle, but never in the same row.
+    """A RAM that is written and read in the same cycle, but never in the same row, unless it is a
+    row that nobody uses (``spare``).
 
     Parameters and members are those of a `Store` without contents; ``load`` is a `LoadPort`.
 
