@@ -14,7 +14,7 @@ from lutgen.flows import prove
 from lutgen.formal.axilite import AxiLiteProof
 from lutgen.formal.catalog import CASES, CLAIMS, small_layer
 from lutgen.formal.crossing import CrossingProof
-from lutgen.formal.drain import DrainProof
+from lutgen.formal.drain import DrainProof, OneClockProof
 from lutgen.formal.fifo import FifoProof
 from lutgen.formal.harness import Proof
 from lutgen.formal.index_buffer import IndexBufferProof
@@ -210,6 +210,7 @@ MISTAKES = {
     "drain: begins anew before all is over": lambda: drain(
         control=late(JobControl, lambda part: part.stop.eq(part.run & ~part.go))
     ),
+    "drain: one clock, a time in place of an answer": lambda: OneClockProof(control=Hasty),
     "packet: a second one of one beat": lambda: PacketProof(results=Tailing),
     "packet: ended while beats are under way": lambda: PacketProof(control=lambda _: JobControl(1)),
     "halves: filled while they are read": lambda: PingPongProof(1, Impatient),

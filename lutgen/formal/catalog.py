@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lutgen.formal.axilite import AxiLiteProof
 from lutgen.formal.crossing import CrossingProof
-from lutgen.formal.drain import DrainProof
+from lutgen.formal.drain import DrainProof, OneClockProof
 from lutgen.formal.fifo import FifoProof
 from lutgen.formal.harness import Proof
 from lutgen.formal.index_buffer import IndexBufferProof
@@ -197,6 +197,7 @@ def _crossings():
 
 
 def _drains():
+    yield Case("drain", "one clock", OneClockProof, True)
     for depth in (2, 4):
         yield Case(
             "drain",

@@ -1,8 +1,9 @@
-"""Both sides of a job, on two clocks: when the engine is idle, nothing is left of it anywhere."""
+"""Both sides of a job, on two clocks or one: nothing is left of it when the engine is idle."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
-from amaranth.hdl import Assert, Assume, EnableInserter, Module, Signal
+from amaranth.hdl import Assert, Assume, Const, EnableInserter, Module, Signal
 from amaranth.lib.cdc import FFSynchronizer
 
 from lutgen.formal.crossing import Clocks, CrossingProof
@@ -12,7 +13,7 @@ from lutgen.gateware.engine.control import JobControl, State
 from lutgen.gateware.engine.rest import Rest
 from lutgen.spec.crossing import CrossingSpec
 
-__all__ = ["DrainProof"]
+__all__ = ["DrainProof", "OneClockProof"]
 
 DOWN = ("run", "stop", "forced")  # levels from the main side to the encoders'
 UP = ("active", "finished", "drained", "faults")
@@ -241,3 +242,53 @@ class DrainProof(CrossingProof):
             for stage in range(2):
                 known = self._count(m, inside(f"stage_{stage}", name))
                 m.d.comb += Assert(implies(idle, known == write))
+
+
+class OneClockProof(DrainProof):
+    """The same where both sides have one clock, and rows go from hand to hand.
+
+    Parameters
+    ----------
+    control, rest : type
+        The parts, or ones with a mistake in them.
+    """
+
+    def __init__(self, control=JobControl, rest=Rest):
+        super().__init__(CrossingSpec(1, 2), control, rest)
+
+    def build(self, m):
+        control, rest = self.control(settle=1), self.rest(self.ROWS)
+        states, counts = Module(), Module()
+        m.submodules.control, m.submodules.rest = states, counts
+        state, rows = Inside(states, control)("state"), Inside(counts, rest)("inside")
+        faults = Signal()
+        sources = {"run": control.run, "stop": control.stop, "forced": control.forced}
+        sources |= {"active": rest.active, "finished": rest.finished, "drained": rest.drained}
+        levels = {name: SimpleNamespace(seen=level) for name, level in sources.items()}
+        levels["faults"] = SimpleNamespace(seen=faults)
+        hands = SimpleNamespace(i=SimpleNamespace(ready=self.ready), passed=Const(1))
+        m.d.comb += [
+            Assume(self.write_tick & self.read_tick),
+            Assume(implies(~control.go, self.ready)),
+        ]
+        self._encoders(m, hands, rest, levels, faults, rows)
+        closed, tables = self._results(m, control, levels)
+        idle, close = state == State.IDLE.value, state == State.CLOSE.value
+        going, tail = state == State.RUN.value, state == State.TAIL.value
+        run, active, drained = control.run, rest.active, rest.drained
+        m.d.comb += [
+            Assert(state <= State.CLOSE.value),
+            Assert(run == ~(idle | close)),
+            Assert(implies(idle | going, ~control.stop)),
+            Assert(implies(run & ~going, control.stop)),
+            Assert(implies(control.forced, control.stop)),
+            Assert(implies(rest.finished | drained | faults, active)),
+            Assert(implies(closed | tail, active | close)),
+            Assert(implies(idle | control.done, ~active)),
+            Assert(implies(~active | drained, rows == 0)),
+            Assert(implies(rest.finished, self.ended & ~self.faulty)),
+            Assert(implies(drained, control.stop & (self.ended | control.forced))),
+            Assert(implies(faults, self.faulty)),
+            Assert(implies(going & closed, rest.finished & tables)),
+            Assert(implies(tail, drained & (tables | control.forced))),
+        ]
