@@ -94,7 +94,8 @@ def run_yosys(
     """A script of `rtl_templates/` on a core: the files ``results`` (none if it failed), and what
     yosys said. The first of them is the script's ``report``; ``command`` is what it maps with.
     """
-    return _yosys(template, verilog, results, top=top, command=command, report=results[0])
+    text = resources.Text(command)  # of this program, with its options
+    return _yosys(template, verilog, results, top=top, command=text, report=results[0])
 
 
 def _yosys(
