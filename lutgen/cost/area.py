@@ -42,7 +42,11 @@ class Coefficients:
     held : float
         Lookup tables before a register.
     rom : float
-        Lookup tables of a ROM, over those of one without structure.
+        Lookup tables of a ROM made of logic in a core, over those of one alone, whose address comes
+        from registers: synthesis puts parts of it once behind each input of the multiplexers that
+        choose the address.
+    alone : int
+        Rows up to which it takes no more than alone.
     ffs : float
         Flip-flops of a register that was counted.
     """
@@ -53,6 +57,7 @@ class Coefficients:
     control: float
     held: float
     rom: float
+    alone: int
     ffs: float
 
 
@@ -109,10 +114,10 @@ def logic_area(counts: Counts, fit: Coefficients) -> Area:
 
 
 def memory_area(memory: MemorySpec, form: Form, fit: Coefficients) -> Area:
-    """What memories of one form take."""
-    rom = fit.rom if memory.kind == "rom" and form.name == "logic" else 1.0
+    """What memories of one form take in a core."""
+    deep = memory.kind == "rom" and form.name == "logic" and memory.depth > fit.alone
     return Area(
-        luts=memory.count * form.luts * rom,
+        luts=memory.count * form.luts * (fit.rom if deep else 1.0),
         ffs=memory.count * form.ffs,
         blocks=memory.count * form.blocks,
         single=memory.count * form.cells if form.name == "single" else 0,

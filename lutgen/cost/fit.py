@@ -50,6 +50,7 @@ class Ladder:
         self.solver = solver
         self._solvers = {solver.costs.target: solver}
         self._ways: dict[tuple[Target, int], Way | None] = {}
+        self._memories: dict[int, tuple[Way, list[MemorySpec]]] = {}
 
     def target(self, rate: int) -> Target:
         """The family, with that worth of a block."""
@@ -66,6 +67,13 @@ class Ladder:
         if (target, interval) not in self._ways:
             self._ways[target, interval] = self._solvers[target].reach(interval)
         return self._ways[target, interval]
+
+    def memories(self, way: Way) -> list[MemorySpec]:
+        """Of the stages of one of its ways, without the queues."""
+        if id(way) not in self._memories:
+            stages = self.solver.spec(way).stages
+            self._memories[id(way)] = way, [m for s in stages for m in stage_memories(s)]
+        return self._memories[id(way)][1]
 
 
 def with_single(target: Target, large: Target) -> Target:
@@ -141,12 +149,21 @@ class Fit:
         Of it, that stays free.
     say : callable
         Takes a line of progress.
+    thorough : bool
+        Whether to look at every worth of a block, and at every interval, before giving up.
     """
 
     def __init__(
-        self, ladder: Ladder, device: Device, margin: float, say: Callable[[str], None]
+        self,
+        ladder: Ladder,
+        device: Device,
+        margin: float,
+        say: Callable[[str], None],
+        *,
+        thorough: bool = False,
     ) -> None:
         self.ladder, self.device, self.margin, self.say = ladder, device, margin, say
+        self.thorough = thorough
         self.solver = ladder.solver
         self.queues = Area()  # what they took over what was thought
         self.nearest: dict[int, _Try] = {}
@@ -164,11 +181,12 @@ class Fit:
         near = self.nearest.get(interval)
         return [] if near is None else excess(near.area, self.device, self.margin)
 
-    def largest(self, interval: int, what: str) -> str:
-        """The layer that takes most of it, in the core that comes closest."""
-        choices = self.nearest[interval].way.choices
-        areas = [float(getattr(choice.area, what)) for choice in choices]
-        return self.solver.nodes[areas.index(max(areas))].node.name
+    def hopeless(self, interval: int | None) -> bool:
+        """Whether not even the least sum of lookup tables and blocks has room: at this interval,
+        or at every one.
+        """
+        # What the slowest core, the smallest, has no room for, no other one has.
+        return (self.solver.intervals[-1] if interval is None else interval) in self._hopeless
 
     def fit(self, interval: int) -> _Try | None:
         """A core that fits; None if none was found."""
@@ -209,8 +227,15 @@ class Fit:
                 low = middle
         if (found := self._fitting(tried)) is not None:
             return found
-        for rate in (high, low):
-            if rate in tried and interval not in self._hopeless:
+        rates = [rate for rate in (high, low) if rate in tried]
+        if self.thorough and interval not in self._hopeless:
+            for rate in range(len(RATES)):
+                few(rate)
+            if (found := self._fitting(tried)) is not None:
+                return found
+            rates += sorted(set(tried) - set(rates), key=lambda rate: abs(rate - USUAL))
+        for rate in rates:
+            if interval not in self._hopeless:
                 found = self._try(rate, large, tried[rate].way, squeezed=True)
                 self._judge(found, interval)
                 if not excess(found.area, self.device, self.margin):
@@ -253,7 +278,7 @@ class Fit:
 
     def _area(self, rate: int, large: Target | None, way: Way, squeezed: bool) -> Area:
         """A way's, with the forms that a core has."""
-        memories = self._memories(way)
+        memories = self.ladder.memories(way)
         single = large is not None
         target = self._target(rate) if single else self.ladder.target(rate)
         old = {m.key: form_of(m, target, single=single) for m in memories}
@@ -269,9 +294,6 @@ class Fit:
         if squeezed:
             forms = squeeze_forms(memories, target, forms, blocks)
         return spend_forms(memories, self.device.target, forms, blocks)
-
-    def _memories(self, way: Way) -> list[MemorySpec]:
-        return [m for stage in self.solver.spec(way).stages for m in stage_memories(stage)]
 
     def _other(self, area: Area, memories: list[MemorySpec], old: Forms, new: Forms) -> Area:
         """With other forms."""
@@ -351,7 +373,8 @@ class Fit:
                 low = middle
         # What does not fit at one interval may at a shorter one, unless that is known not to.
         sure = max((k for k in range(high) if intervals[k] in self._hopeless), default=-1)
-        for k in range(max(sure + 1, least, high - GAP), high):
+        gap = high if self.thorough and high == len(intervals) else GAP
+        for k in range(max(sure + 1, least, high - gap), high):
             if self.fit(intervals[k]) is not None:
                 return k
         return high if high < len(intervals) else None

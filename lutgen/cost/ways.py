@@ -61,11 +61,17 @@ class UnmetError(LutgenError):
     ----------
     needs : dict of str to int
         Cycles that stages take at least, of those that are too slow, the slowest first.
+    ask : int or None
+        The interval that the text says to ask for.
     """
 
-    def __init__(self, text: str, needs: dict[str, int]) -> None:
-        super().__init__(text)
-        self.needs = needs
+    def __init__(self, text: str, needs: dict[str, int], ask: int | None) -> None:
+        super().__init__(text if ask is None else f"{text}; ask for {ask} or more")
+        self.text, self.needs, self.ask = text, needs, ask
+
+    def asking(self, ask: int | None) -> "UnmetError":
+        """The same with another interval to ask for, or none."""
+        return UnmetError(self.text, self.needs, ask)
 
 
 class Solver:
@@ -243,10 +249,10 @@ class Solver:
         later = [k for k in self.intervals if k > max(needs.values(), default=interval)]
         some = [*list(needs.values())[:1], *later]
         at = bisect_left(some, True, key=lambda k: self.reach(k) is not None)
-        ask = f"; ask for {some[at]} or more" if at < len(some) else ""
+        ask = some[at] if at < len(some) else None
         if not needs:
             text = f"no folds of the stages together take at most {interval} cycles"
-            return UnmetError(f"{self.model.name}: {text}{ask}", needs)
+            return UnmetError(f"{self.model.name}: {text}", needs, ask)
         worst, *others = slow
         text = (
             f"{title(worst)}: can't be faster than {needs[worst]} cycles, "
@@ -254,7 +260,7 @@ class Solver:
         )
         if others:
             text += f"; too slow are also {', '.join(f'{n} ({needs[n]})' for n in others)}"
-        return UnmetError(f"{text}{self._blame(needs)}{ask}", needs)
+        return UnmetError(f"{text}{self._blame(needs)}", needs, ask)
 
     def _blame(self, needs: Mapping[str, int]) -> str:
         """What wishes have to do with it."""

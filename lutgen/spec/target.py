@@ -1,7 +1,11 @@
 """What FPGAs offer, as data, and the form that a memory takes on them."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.resources import files
+from math import ceil
 from typing import Any
 
 from lutgen.numeric import ceil_div, clog2
@@ -17,6 +21,7 @@ __all__ = [
     "choose_forms",
     "form_of",
     "memory_table",
+    "named_form",
     "spend_forms",
     "squeeze_forms",
     "target_of",
@@ -78,18 +83,53 @@ class Target:
     bare: float = 0.0
 
     def rom_luts(self, depth: int, width: int) -> int:
-        """Lookup tables of a ROM without structure."""
-        tables = ceil_div(depth, 1 << self.lut)
+        """Lookup tables of a ROM without structure.
+
+        A column of few rows is one of few functions, and columns that are the same share a table.
+        Up to what dedicated multiplexers join, a column takes a table for every ``2 ** lut`` rows
+        of the whole address; beyond, what synthesis was measured to take.
+        """
+        address = clog2(depth)
         if depth <= 1 << self.lut:
-            return width
-        leaves = ceil_div(depth, 1 << self.wide) if self.wide > self.lut else tables
-        return width * (tables + self.mux_luts(leaves))
+            functions = float(1 << min(depth, 32))
+            # Constants and the address itself take nothing.
+            useful = functions - 2 - address
+            return ceil(useful * (1 - (1 - 1 / functions) ** width))
+        if depth <= 1 << self.wide:
+            return width << (address - self.lut)
+        return ceil(width * self._deep_rom(depth))
+
+    def _deep_rom(self, depth: int) -> float:
+        """Lookup tables of a bit of a deep ROM: straight lines between measured depths."""
+        points = [(1 << self.wide, float(1 << (self.wide - self.lut))), *rom_points(self.name)]
+        after = next((k for k, (rows, _) in enumerate(points) if rows >= depth), len(points) - 1)
+        (low, least), (high, most) = points[after - 1], points[after]
+        return least + (most - least) * (depth - low) / (high - low)
 
     def mux_luts(self, inputs: int) -> int:
         """Lookup tables of a multiplexer of one bit."""
         if inputs < 2:
             return 0
-        return inputs - 1 if self.lut < 6 else ceil_div(inputs - 1, 3)
+        # A table of 4 inputs chooses one of 2, one of 6 inputs one of 4.
+        spared = {4: 1, 6: 3}[self.lut]
+        return ceil_div(inputs - 1, spared)
+
+
+@cache
+def rom_points(family: str) -> tuple[tuple[int, float], ...]:
+    """Depths of ROMs made of logic, and the lookup tables of a bit that synthesis took, measured by
+    benchmarks/estimates.py.
+
+    Raises
+    ------
+    ValueError
+        If the family was not measured.
+    """
+    text = files("lutgen.spec").joinpath("roms.json").read_text(encoding="utf-8")
+    known = json.loads(text)
+    if family not in known:
+        raise ValueError(f"Family must be one of {', '.join(known)}, not {family!r}")
+    return tuple((rows, luts) for rows, luts in known[family])
 
 
 @dataclass(frozen=True)
@@ -257,6 +297,20 @@ def form_of(memory: MemorySpec, target: Target, *, single: bool = False) -> Form
         Whether single-port RAMs are left.
     """
     forms = [f for f in _forms(memory, target) if single or f.name != "single"]
+    return min(forms, key=lambda f: (f.cost, f.cells, f.capacity))
+
+
+def named_form(memory: MemorySpec, target: Target, name: str) -> Form:
+    """The cheapest form of that name.
+
+    Raises
+    ------
+    ValueError
+        If the memory can't be made of it.
+    """
+    forms = [form for form in _forms(memory, target) if form.name == name]
+    if not forms:
+        raise ValueError(f"Form of a {memory.kind} on {target.name} must not be {name!r}")
     return min(forms, key=lambda f: (f.cost, f.cells, f.capacity))
 
 
