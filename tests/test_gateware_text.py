@@ -98,23 +98,33 @@ KINDS = {
 }
 
 
+def rams(family):
+    """Models of a family's block RAMs."""
+    return resources.render("block_rams.v.j2", family=family)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_legal_behind_any_file(tmp_path, icarus_or_none, kind):
+def test_legal_behind_any_file(tmp_path, kind):
     """No net without a type, in Verilog-2005 and in SystemVerilog."""
     text = KINDS[kind]()
     assert strictly(text, tmp_path) == []
     assert strictly(f"`define LUTGEN_CHECKS\n{text}", tmp_path, verilog_2005=False) == []
-    if icarus_or_none:
-        for option in ("-g2005", "-g2012"):
-            assert by_icarus(NONE + text, tmp_path, option) == ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_legal_in_icarus(icarus, tmp_path, kind):
+    for option in ("-g2005", "-g2012"):
+        assert by_icarus(NONE + KINDS[kind](), tmp_path, option) == ""
 
 
 @pytest.mark.parametrize("family", ["ecp5", "xilinx"])
-def test_models_of_block_rams(tmp_path, icarus_or_none, family):
-    text = resources.render("block_rams.v.j2", family=family)
-    assert strictly(text, tmp_path) == []
-    if icarus_or_none:
-        assert by_icarus(NONE + text, tmp_path, "-g2005") == ""
+def test_models_of_block_rams(tmp_path, family):
+    assert strictly(rams(family), tmp_path) == []
+
+
+@pytest.mark.parametrize("family", ["ecp5", "xilinx"])
+def test_models_of_block_rams_in_icarus(icarus, tmp_path, family):
+    assert by_icarus(NONE + rams(family), tmp_path, "-g2005") == ""
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -212,12 +222,7 @@ def test_names_that_cores_can_not_have(name, text):
     )
 
 
-@pytest.fixture
-def icarus_or_none():
-    return tools.which("iverilog") is not None
-
-
-def test_every_tool_takes_the_names(verilator, icarus_or_none, tmp_path):
+def modules():
     """Modules of all these names, each as a test bench has it."""
     text = "".join(
         f"module {name} (input wire clk, output wire q); assign q = clk; endmodule\n"
@@ -228,16 +233,23 @@ def test_every_tool_takes_the_names(verilator, icarus_or_none, tmp_path):
     for name in INSIDE:
         variant, contract = toy.variant(name, loadable=True)
         text += variant + testbench.render(contract, *toy.vectors(1), load_words=[1, 2])
+    return text
+
+
+def test_every_tool_takes_the_names(verilator, tmp_path):
+    text = modules()
     assert strictly(text, tmp_path) == []
-    if icarus_or_none:
-        for option in ("-g2005", "-g2012"):
-            assert by_icarus(text, tmp_path, option) == ""
     (tmp_path / "text.v").write_text(text)
     command = ["verilator", "--lint-only", "--timing", "-Wno-fatal", "-Wno-MULTITOP", "text.v"]
     done = subprocess.run(
         command, cwd=tmp_path, env=tools.environment(), capture_output=True, text=True, check=False
     )
     assert "%Error" not in done.stderr
+
+
+def test_icarus_takes_the_names(icarus, tmp_path):
+    for option in ("-g2005", "-g2012"):
+        assert by_icarus(modules(), tmp_path, option) == ""
 
 
 def chain(words, name="keywords"):
@@ -250,17 +262,23 @@ def chain(words, name="keywords"):
     return Model(name, (1,), wire, tuple(nodes))
 
 
-def test_nodes_of_all_names(verilator, icarus_or_none, tmp_path):
+def all_names():
+    """A core whose nodes have all these names."""
+    return build(chain(sorted({*names.KEYWORDS, *names.TOOLS} - {"input"})))
+
+
+def test_nodes_of_all_names(verilator, tmp_path):
     """A model may call its nodes by any word."""
-    words = sorted({*names.KEYWORDS, *names.TOOLS} - {"input"})
-    core = build(chain(words))
+    core = all_names()
     check_core(core.contract, "core.json")
     assert "<svg" in draw(core.contract)
     assert strictly(core.verilog, tmp_path, verilog_2005=False) == []
-    if icarus_or_none:
-        assert by_icarus(core.verilog, tmp_path, "-g2005") == ""
     few = [*sorted(names.TOOLS), "clk", "double", "output", "soft", "until", "uwire"]
     assert check.lint(build(chain(few)).verilog) == []
+
+
+def test_icarus_takes_nodes_of_all_names(icarus, tmp_path):
+    assert by_icarus(all_names().verilog, tmp_path, "-g2005") == ""
 
 
 @pytest.mark.parametrize("name", ["uwire", "clk", "TOP"])
