@@ -386,6 +386,8 @@ def work(bases, seed, first, count, folder):
     os.environ["LUTGEN_CACHE"] = str(folder / "cache")
     import lutgen.cli.main  # noqa: F401
 
+    # Memory that runs away ends here, and not with the machine's.
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY * 2_000_000, MEMORY * 2_000_000))
     for number in range(first, first + count):
         print(json.dumps({"at": number}), flush=True)
         case = make_case(number, seed, bases)
