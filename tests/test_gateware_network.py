@@ -75,6 +75,22 @@ def test_banks_without_a_codebook_add_nothing(fan_in):
     assert run.outputs == model.run(inputs)["fc"].tolist()
 
 
+def test_a_bias_that_its_sums_alone_fit():
+    """The accumulator is as wide as sums need, and wraps on the way to them."""
+    rng = np.random.default_rng(2)
+    wire = sim.Activation(4, False, 1.0)
+    choice = {"metric": "l1", "subvec": 2, "centroids": 4}
+    layer = sim.random_layer(rng, "fc", "input", wire, 2, 1, None, **choice)
+    table = np.array([2, 3, 2, 3]).reshape(layer.table.shape)  # codes of -2 and -1
+    layer = replace(layer, grid=Grid("int", 2), table=table, bias=np.array([2]))
+    model = sim.Model("net", (2,), wire, (layer,))
+    spec = plan(model)
+    assert not spec.stages[0].spec.acc.holds(2, 2)
+    inputs = sim.random_inputs(rng, model, 6)
+    run = sim.run_core(sim.network_core(model, spec), sim.good_frames(spec, inputs), results=6)
+    assert run.outputs == model.run(inputs)["fc"].tolist()
+
+
 def test_interval_is_the_slowest_stage_or_little_more():
     """The closed form is a bound; only bursts that a stage can't buffer keep the schedule above."""
     exact = paced = 0

@@ -352,7 +352,8 @@ class LinearSpec:
     def bias_rows(self, bias: ArrayLike) -> Int64Array:
         """Contents of the bias memory, int64 ``[tiles, lanes]``: ``[N]`` with zeros after."""
         rows = np.zeros(self.tiles * self.lanes, dtype=np.int64)
-        rows[: self.out_features] = check_ints(bias, "Biases", self.acc)
+        # The sums fit the accumulator; a bias alone may not, and wraps with its partial sums.
+        rows[: self.out_features] = check_ints(bias, "Biases", Format(32, True))
         return rows.reshape(self.tiles, self.lanes)
 
     def codebook_rows(self, codebooks: ArrayLike) -> list[Int64Array]:
