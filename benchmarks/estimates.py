@@ -33,8 +33,9 @@ from lutgen.flows import tools
 from lutgen.flows.mapping import map_core
 from lutgen.gateware.build import Core
 from lutgen.model import Activation, Add, AvgPool2d, LutConv2d, LutLinear, MaxPool2d, Model
+from lutgen.model.fold import Fold
+from lutgen.model.plan import plan
 from lutgen.numeric import Grid, ceil_div, clog2
-from lutgen.resources import render
 from lutgen.spec.memory import MemorySpec, network_memories
 from lutgen.spec.network import NetworkSpec
 from lutgen.spec.target import FORMS, TARGETS, Form, choose_forms, named_form
@@ -210,6 +211,24 @@ DESIGNS: dict[str, Callable[[str], Core]] = {
 }
 
 
+# Two tables of 4096 x 64 and two codebooks of 512 x 32, made of logic: 50 minutes of synthesis.
+DEEP = "linear 256-64, l1, all ROMs as logic"
+DEEP_TARGETS = ("ecp5",)
+
+
+def deep(target: str) -> Core:
+    """The core of deep ROMs."""
+    network = model([linear(np.random.default_rng(0), "input", 256, 64)], 256)
+    fold = Fold(lanes=8, fan_in=2, encoder_centroids=2, encoder_dims=2)
+    spec = plan(network, name="core", fold=fold)
+    memories = [memory for _, memory in network_memories(spec)]
+    forms = choose_forms(memories, TARGETS[target])
+    forms |= {m.key: named_form(m, TARGETS[target], "logic") for m in memories if m.kind == "rom"}
+    return lutgen.build(network, spec=spec, forms=forms, target=target)
+
+
+DESIGNS[DEEP] = deep
+
 # Depths of ROMs that the estimate is made of, and others that it is tried on: rows, bits of a row,
 # and whether contents are a bell's or flat. `Target.rom_luts` is exact up to some depth.
 DEPTHS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -218,7 +237,7 @@ TRIED = [(depth, 16, "bell") for depth in (98, 196, 392, 784)] + [(256, 64, "fla
 
 
 def rom(depth: int, width: int, kind: str) -> str:
-    """Verilog of a ROM, as a core has them, whose address comes from a register."""
+    """Verilog of a ROM whose address comes from a register."""
     rng = np.random.default_rng(depth)
     count = width // 8
     codes = (
@@ -226,21 +245,16 @@ def rom(depth: int, width: int, kind: str) -> str:
     )
     rows = [sum(int(code) << 8 * at for at, code in enumerate(row)) for row in codes]
     lines = [f"rows[{at}] = {width}'h{row:x};" for at, row in enumerate(rows)]
-    bits = clog2(depth)
-    text = render(
-        "rom.v.j2",
-        name="contents",
-        depth=depth,
-        width=width,
-        addr_bits=bits,
-        style=FORMS["logic"],
-        blocks=[lines],
-    )
-    return f"""{text}
-module core (input clk, input en, input [{bits - 1}:0] addr, output [{width - 1}:0] data);
+    bits, joined = clog2(depth), "\n        ".join(lines)
+    return f"""
+module core (input clk, input en, input [{bits - 1}:0] addr, output reg [{width - 1}:0] data);
+    (* rom_style = "{FORMS["logic"]}" *) reg [{width - 1}:0] rows [0:{depth - 1}];
+    initial begin
+        {joined}
+    end
     reg [{bits - 1}:0] at;
     always @(posedge clk) at <= addr;
-    contents contents (.clk(clk), .en(en), .addr(at), .data(data));
+    always @(posedge clk) if (en) data <= rows[at];
 endmodule
 """
 
@@ -253,6 +267,9 @@ def memories_of(name: str) -> list[MemorySpec]:
 def chosen(name: str, target: str) -> dict[str, str]:
     """What the memories of a core are made of, to be kept with what was measured."""
     forms = choose_forms(memories_of(name), TARGETS[target])
+    if name == DEEP:
+        roms = [memory for memory in memories_of(name) if memory.kind == "rom"]
+        forms |= {memory.key: named_form(memory, TARGETS[target], "logic") for memory in roms}
     return {" ".join(map(str, key)): form.name for key, form in sorted(forms.items())}
 
 
@@ -268,7 +285,12 @@ def forms_of(row: Row) -> dict[tuple[str, int, int], Form]:
 def asked() -> list[Row]:
     """All rows, without what is measured."""
     roms = [{"rom": list(what), "target": target} for target in TARGETS for what in FITTED + TRIED]
-    cores = [{"core": name, "target": target} for name in DESIGNS for target in TARGETS]
+    cores = [
+        {"core": name, "target": target}
+        for name in DESIGNS
+        for target in TARGETS
+        if name != DEEP or target in DEEP_TARGETS
+    ]
     return roms + cores
 
 

@@ -9,6 +9,7 @@ import pytest
 import simulation as sim
 
 import lutgen
+from lutgen.cli.solving import in_throughput
 from lutgen.cost.fit import excess
 from lutgen.cost.refusal import MisfitError
 from lutgen.cost.request import Request
@@ -163,6 +164,13 @@ def test_what_takes_most_is_true_of_what_fits_with_less_margin(monkeypatch):
     whole = {"LUTs": small.luts, "block RAMs": small.blocks, "flip-flops": small.ffs}[what]
     assert int(need.replace(",", "")) <= whole * (1 - float(margin)) + 1
     solve(model, device="25k", interval=1000, margin=float(margin))
+
+
+def test_a_slower_core_is_proposed_as_it_was_asked_for():
+    text = in_throughput("a slower core fits: --interval 784", 25e6)
+    rate = float(text.rpartition(" ")[2])
+    assert text == "a slower core fits: --throughput 31887.755"
+    assert 784 <= int(25e6 / rate) <= 785
 
 
 def test_an_answer_does_not_depend_on_what_was_asked_before():

@@ -1,8 +1,10 @@
 """The options that let lutgen choose the folds, and the table that explains the choice."""
 
 import argparse
+import re
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lutgen.cli import common
@@ -142,7 +144,8 @@ def solution_of(
     from lutgen.spec.target import target_of
 
     wish = Fold(**{key: value for key, value in folds.items() if key in FOLD_FIELDS})
-    return solve(
+    found = partial(
+        solve,
         model,
         interval=interval,
         device=args.device,
@@ -157,6 +160,22 @@ def solution_of(
         offer=offer,
         say=Progress(),
     )
+    try:
+        return found()
+    except LutgenError as error:
+        if args.throughput is None:
+            raise
+        raise LutgenError(in_throughput(str(error), args.clock)) from error
+
+
+def in_throughput(text: str, clock: float) -> str:
+    """A refusal with throughputs in the place of the intervals that it proposes."""
+
+    def slower(found: re.Match[str]) -> str:
+        # Rounded down, so that the cycles of the interval are there.
+        return f"--throughput {int(clock / int(found.group(1)) * 1000) / 1000:.10g}"
+
+    return re.sub(r"--interval (\d+)", slower, text)
 
 
 class Progress:
