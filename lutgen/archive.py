@@ -25,6 +25,7 @@ from lutgen.files import reason
 from lutgen.reading import JSON_BYTES, free_memory, megabytes, open_plain
 
 __all__ = ["Archive", "ArchiveError", "Member", "Members", "check_room", "open_archive"]
+__all__ += ["write_packed"]
 
 TABLE_BYTES = 1 << 24  # of an archive's table of members: 100,000 arrays
 HEADER_BYTES = 1 << 12  # of an array's header; numpy writes 128
@@ -260,7 +261,7 @@ def check_room(
     """
     chosen = list(members)
     total = sum(member.nbytes for member in chosen)
-    if total > max(SMALL, packed * archive.bytes):
+    if total > _most(packed, archive.bytes):
         raise ArchiveError(
             f"{archive.where}: holds {megabytes(total)} of arrays in {megabytes(archive.bytes)}, "
             f"more than {packed} times as much; {archive.mend}, or store it without compression"
@@ -271,6 +272,29 @@ def check_room(
             f"{archive.where}: takes about {megabytes(needed)} of memory, of which "
             f"{megabytes(room)} are free; {what}"
         )
+
+
+def write_packed(file: BinaryIO, contents: dict[str, Any], packed: int) -> None:
+    """Writes arrays, compressed where `check_room` takes them so: what was written can be read.
+
+    Parameters
+    ----------
+    file : binary file
+        Open for writing, empty.
+    contents : dict of str to array
+    packed : int
+        See `check_room`.
+    """
+    np.savez_compressed(file, **contents)
+    if sum(np.asarray(each).nbytes for each in contents.values()) > _most(packed, file.tell()):
+        file.seek(0)
+        file.truncate()
+        np.savez(file, **contents)
+
+
+def _most(packed: int, size: int) -> int:
+    """Bytes of arrays that a file of ``size`` bytes may hold."""
+    return max(SMALL, packed * size)
 
 
 def _check_table(file: BinaryIO, size: int) -> None:

@@ -14,12 +14,14 @@ import pytest
 from simulation import random_model
 
 import lutgen
-from lutgen.archive import open_archive
+from lutgen.archive import check_room, open_archive, write_packed
 from lutgen.cli.common import print_json
 from lutgen.cli.main import main
 from lutgen.errors import LutgenError
+from lutgen.files import write_with
 from lutgen.host.contract import engine_of
 from lutgen.model import load, save
+from lutgen.model.file import digest
 from lutgen.reading import parse_json, read_plain
 from lutgen.train import load_data
 from lutgen.train.checkpoint import load_checkpoint
@@ -243,6 +245,28 @@ def test_arrays_are_read_only_where_the_manifest_wants_them(tmp_path):
     np.savez_compressed(path, x_test=large.reshape(1, -1))
     with at_most(8), pytest.raises(LutgenError, match=r"holds 67\.1 MB of arrays in "):
         lutgen.train.load_samples(path)
+
+
+@pytest.mark.parametrize(("high", "compressed"), [(1, False), (4, True)])
+def test_what_is_written_can_be_read(tmp_path, monkeypatch, high, compressed):
+    """Arrays that pack better than readers allow are stored as they are."""
+    monkeypatch.setattr("lutgen.archive.SMALL", 1 << 10)
+    path = tmp_path / "a.npz"
+    arrays = {"table": np.random.default_rng(0).integers(0, high, 1 << 17, dtype=np.uint8)}
+    write_with(path, lambda file: write_packed(file, arrays, 24))
+    assert (path.stat().st_size < 1 << 17) == compressed
+    with open_archive(path, "a job", AGAIN) as archive:
+        members = archive.members()
+        check_room(members.values(), archive, packed=24, each=1, what="")
+        assert np.array_equal(members["table"].load(), arrays["table"])
+
+
+def test_a_model_that_is_saved_can_be_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr("lutgen.archive.SMALL", 1)
+    monkeypatch.setattr("lutgen.model.file.PACKED", 1)
+    model = random_model(np.random.default_rng(3), layers=2, metric="l1")
+    save(model, tmp_path / "net.lut")
+    assert digest(load(tmp_path / "net.lut")) == digest(model)
 
 
 def test_a_model_too_large_for_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):

@@ -7,10 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from lutgen.archive import ArchiveError, Members, check_room, open_archive
+from lutgen.archive import ArchiveError, Members, check_room, open_archive, write_packed
 from lutgen.errors import LutgenError
 from lutgen.files import write_folder
 from lutgen.host.contract import parameters_of, read_json
@@ -62,7 +61,7 @@ def save(job: Job, path: str | os.PathLike[str]) -> None:
         path,
         {
             MANIFEST: lambda file: file.write(text),
-            ARRAYS: lambda file: np.savez_compressed(file, **contents),
+            ARRAYS: lambda file: write_packed(file, contents, PACKED),
         },
         "a job",
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lutgen.archive import ArchiveError, Members, check_room, open_archive
+from lutgen.archive import ArchiveError, Members, check_room, open_archive, write_packed
 from lutgen.errors import LutgenError
 from lutgen.files import write_with
 from lutgen.model.base import NAME, Arrays, Fields, Node
@@ -70,7 +70,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     manifest["provenance"]["sha256"] = digest(model)
     text: NDArray[Any] = np.array(json.dumps(manifest, indent=1))
     contents: dict[str, Any] = {"manifest": text, **arrays}
-    write_with(path, lambda file: np.savez_compressed(file, **contents))
+    write_with(path, lambda file: write_packed(file, contents, PACKED))
 
 
 def load(path: str | os.PathLike[str]) -> Model:
