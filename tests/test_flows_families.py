@@ -27,9 +27,8 @@ def test_every_family_has_its_own_command():
     assert set(COMMANDS) == set(TARGETS)
     for family in TARGETS:
         assert synthesis_command(family).split()[0] == f"synth_{family}"
-        script = resources.render(
-            "map.ys.j2", verilog="a.v", top="a", report="b", command=synthesis_command(family)
-        )
+        command = resources.Text(synthesis_command(family))
+        script = resources.render("map.ys.j2", verilog="a.v", top="a", report="b", command=command)
         assert re.findall(r"^synth_(\w+)", script, re.MULTILINE) == [family]
 
 
