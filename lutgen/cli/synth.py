@@ -84,10 +84,13 @@ def run(args: argparse.Namespace) -> int:
     check_place(folder)
     check_tools(args, part, board)
     from lutgen.cli.cases import file_of
+    from lutgen.flows.fpga.models import check_top
     from lutgen.flows.fpga.synth import check_fit, synthesise
     from lutgen.model import load
+    from lutgen.spec.names import free_name
 
     model = load(args.model)
+    check_top(args.name or free_name(model.name), part.family)
     file = file_of(model, args.data)
     core, estimate = make(args, model, board)
     case = netlist_case(args, model, file, core, part)

@@ -8,7 +8,7 @@ from lutgen.errors import LutgenError
 from lutgen.flows import tools
 from lutgen.resources import render
 
-__all__ = ["cell_models"]
+__all__ = ["cell_models", "check_top"]
 
 # The file of each family, and the cells whose models there are empty.
 FILES = {
@@ -48,6 +48,24 @@ def _inlined(path: Path) -> str:
 
     text = path.read_text(encoding="utf-8")
     return re.sub(r'^\s*`include\s+"([^"]+)"', include, text, flags=re.MULTILINE)
+
+
+def check_top(name: str, family: str) -> None:
+    """Complains of a core that is called what a cell of its family is.
+
+    Raises
+    ------
+    LutgenError
+        With a name that would do; or if yosys is missing.
+    """
+    cells: set[str] = set()
+    for path in sorted((share() / family).glob("cells_*.v")):
+        cells.update(re.findall(r"^\s*module\s+\\?(\w+)", path.read_text("utf-8"), re.MULTILINE))
+    if name in cells:
+        raise LutgenError(
+            f"argument --name: {name} is a cell of {family}; call the core otherwise: "
+            f"--name {name}_core"
+        )
 
 
 def cell_models(family: str) -> str:
