@@ -1,5 +1,6 @@
 """`lutgen compile`: the folder, the listing, refusals."""
 
+import dataclasses
 import json
 
 import convnets
@@ -9,7 +10,7 @@ from engines import engine_for
 
 from lutgen.cli.main import main
 from lutgen.host import jobfile
-from lutgen.host.contract import engine_contract
+from lutgen.host.contract import engine_contract, engine_of
 from lutgen.host.model_transport import ModelTransport
 from lutgen.host.player import play
 from lutgen.host.transport import run
@@ -86,10 +87,10 @@ def test_json(files, capsys):
 
 
 def with_parameters(folder, **changes):
+    """Another engine: the contract of one with these parameters."""
     path = folder / "e.json"
-    data = json.loads(path.read_text())
-    data["parameters"].update(changes)
-    path.write_text(json.dumps(data))
+    engine = dataclasses.replace(engine_of(path), **changes)
+    path.write_text(json.dumps(engine_contract(engine, "engine")))
 
 
 def test_refuses_and_leaves_nothing(files, capsys):
