@@ -1,10 +1,15 @@
 """Neural networks as lookup-table accelerators: train, check, build, simulate."""
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
 from lutgen.errors import LutgenError
 
+# Not that of typing, whose import takes longer than all else before the command line's handlers of
+# signals.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lutgen.flows.simulate import simulate
     from lutgen.gateware.build import build, build_loadable
     from lutgen.model import Model, load, save

@@ -369,6 +369,8 @@ def _header(file: Any) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
         raise WrongError("is damaged") from error
     except (MemoryError, RecursionError, OverflowError, IndexError, AttributeError) as error:
         raise WrongError("is damaged") from error
+    if isinstance(descr, list):
+        raise WrongError("holds records", "save each of their fields as an array of numbers")
     if dtype is not None and dtype.hasobject:
         raise WrongError("holds Python objects", "save it as an array of numbers")
     sized = dtype is not None and dtype.itemsize > 0

@@ -188,6 +188,18 @@ def test_members_that_are_no_arrays(tmp_path, start, text):
     assert refusal(path) == f", array 'a': {text}; {AGAIN}"
 
 
+def test_records(tmp_path):
+    np.savez(tmp_path / "a.npz", x_test=np.zeros(3, "i4,f4"))
+    with (
+        pytest.raises(LutgenError) as caught,
+        open_archive(tmp_path / "a.npz", "an archive", AGAIN) as archive,
+    ):
+        archive.members()
+    assert str(caught.value).endswith(
+        ", array 'x_test': holds records; save each of their fields as an array of numbers"
+    )
+
+
 def test_other_members(tmp_path):
     """A model holds nothing else; a data set may."""
     path = tmp_path / "a.npz"

@@ -395,3 +395,15 @@ def test_yosys_in_a_folder_that_is_gone(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert "module top" in yosys.write_verilog("module \\top\nend\n")
+
+
+def test_little_stands_before_the_handlers():
+    """What is imported before signals have handlers is little, and nothing but Python's own."""
+    code = "import sys; old = {*sys.modules}; import lutgen.cli.entry; print(*{*sys.modules} - old)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    new = set(done.stdout.split())
+    assert {name for name in new if name.startswith("lutgen")} == {
+        *("lutgen", "lutgen.errors", "lutgen.cli", "lutgen.cli.entry")
+    }
+    assert "typing" not in new

@@ -177,3 +177,24 @@ def test_simulations_count_too(capsys, files, tmp_path):
         of = 96 if command == "sim JOB" else 120
         assert said["clamped"] == {"values": 24, "of": of, "share": 24 / of}
         assert f"({24} of {of}) lie outside 0 to 1, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["sim", "net.lut", "--samples"], "--samples"),
+        (["build", "net.lut", "-o", "out.v", "--testbench"], "--testbench"),
+    ],
+)
+def test_more_samples_than_the_memory_holds(capsys, files, tmp_path, monkeypatch, command, option):
+    monkeypatch.setattr("lutgen.cli.cases.free_memory", lambda: 10_000_000)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.lut").write_bytes((files / "net.lut").read_bytes())
+    assert main([*command, "30000000"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    # The input, what flattens it, and three results: 51 integers a sample, each in four copies.
+    assert said == (
+        f"lutgen: error: argument {option}: 30,000,000 samples take about 49.0 GB of memory, of "
+        "which 10.0 MB are free; ask for at most 6,127"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.lut"]

@@ -138,7 +138,7 @@ def bench_text(
     from lutgen.flows.testbench import render
 
     seed = args.seed or 0
-    case = model_case(model, core, file, args.testbench, seed)
+    case = model_case(model, core, file, args.testbench, seed, "--testbench")
     text = render(
         core.contract,
         case.inputs,

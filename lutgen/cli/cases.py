@@ -11,6 +11,7 @@ from lutgen.cli import common
 from lutgen.cli.samples import NOTHING, File, read, taken
 from lutgen.errors import LutgenError
 from lutgen.numeric import Format
+from lutgen.reading import free_memory, megabytes
 
 if TYPE_CHECKING:
     from lutgen.gateware.build import Core
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from lutgen.spec.network import NetworkSpec
 
 __all__ = ["Case", "check_built", "file_of", "loadable_case", "model_case"]
+
+COPIES = 4  # of the integers of a sample: as they are made, as golden gives them, and as text
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,45 @@ def check_built(contract: dict[str, Any], spec: "NetworkSpec", path: Path) -> No
     common.check_ports(contract, wanted, path)
 
 
+def check_count(count: int, elements: int, option: str) -> None:
+    """Complains of random samples that would fill the memory, before they are made.
+
+    Parameters
+    ----------
+    count : int
+    elements : int
+        Integers of a sample and of all its results.
+    option : str
+        What asks for them.
+
+    Raises
+    ------
+    LutgenError
+        With how many there is room for.
+    """
+    each, room = COPIES * 8 * elements, free_memory()
+    if count * each > room:
+        raise LutgenError(
+            f"argument {option}: {count:,} samples take about {megabytes(count * each)} of memory, "
+            f"of which {megabytes(room)} are free; ask for at most {room // each:,}"
+        )
+
+
 def model_case(
-    model: "Model", core: "Core", file: File | None, samples: int | None, seed: int
+    model: "Model",
+    core: "Core",
+    file: File | None,
+    samples: int | None,
+    seed: int,
+    option: str = "--samples",
 ) -> Case:
-    """The first samples of a file, or random ones, and what the model says of them."""
+    """The first samples of a file, or random ones, and what the model says of them. ``option`` is
+    what asks for them.
+    """
     fmt = model.input.format
     said = NOTHING
     if file is None:
+        check_count(samples or 50, sum(wire.size for wire in model.wires().values()), option)
         source = f"{samples or 50} random samples"
         shape = (samples or 50, *model.shape)
         q = np.random.default_rng(seed).integers(fmt.low, fmt.high + 1, shape)
@@ -106,6 +141,7 @@ def loadable_case(
     except (KeyError, TypeError, ValueError) as error:
         raise LutgenError(f"{path}, field 'stages': {error}; build the core again") from None
     check_built(contract, core.spec, path)
+    check_count(samples, source["elements"] + sink["elements"], "--samples")
     spec = core.spec.stages[0].spec
     assert isinstance(spec, LinearSpec)
     rng = np.random.default_rng(seed)

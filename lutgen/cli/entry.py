@@ -1,9 +1,14 @@
 """The console script: what must stand before anything heavy is imported, and after all is done."""
 
+from __future__ import annotations
+
 import os
 import signal
 import sys
-from typing import NoReturn
+
+TYPE_CHECKING = False  # as in lutgen/__init__.py
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["entry"]
 
@@ -76,7 +81,7 @@ def terminate(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
 
 
-def unraisable(what: "sys.UnraisableHookArgs") -> None:
+def unraisable(what: sys.UnraisableHookArgs) -> None:
     """An interrupt where Python can't raise it comes again a moment later, where it can."""
     if what.exc_type is KeyboardInterrupt:
         signal.signal(signal.SIGALRM, signal.default_int_handler)

@@ -31,8 +31,9 @@ COMMANDS = {
 
 DESCRIPTION = "Neural networks as lookup-table accelerators: train, generate Verilog, simulate."
 EPILOG = (
-    "Exit status: 0 done, 1 a check failed, 2 bad input, 70 a defect of lutgen, 130 interrupted, "
-    "143 terminated. LUTGEN_TRACEBACK=1 in the environment shows where an error comes from. "
+    "Exit status: 0 done, 1 a check failed, 2 bad input, 70 a defect of lutgen, 129 hung up, "
+    "130 interrupted, 143 terminated. LUTGEN_TRACEBACK=1 in the environment shows where an error "
+    "comes from. "
     "`lutgen COMMAND --help` explains a command."
 )
 

@@ -239,7 +239,7 @@ def netlist_case(
         return None
     from lutgen.cli.cases import model_case
 
-    return model_case(model, core, file, args.netlist_samples, 0)
+    return model_case(model, core, file, args.netlist_samples, 0, "--netlist-samples")
 
 
 def check_netlist(case: "Case", mapped: "Synthesised") -> "Checked":
