@@ -277,10 +277,13 @@ def table(results: list[Row]) -> str:
             "",
             "On Artix-7 (xc7a35t, synthesis by yosys, the encoders counted): "
             f"{luts:,} LUTs and {small['core']['blocks']} block RAMs of 18 kbit at {model:.2f} %, "
-            f"{small['interval']:,} cycles an image. These are cells before placement: on this "
-            "part every input of a carry chain comes from a table beside it, and those that come "
-            "from elsewhere need a table of their own, which this number does not hold. Numbers "
-            "that others publish are Vivado's after routing, so none stands beside it.",
+            f"{small['interval']:,} cycles an image. These are cells before placement. "
+            f"{small['core']['carry_luts']:,} of the LUTs are carry inputs: input S of a carry bit "
+            "comes only from the table beside it, so that one whose signal comes from elsewhere "
+            "takes a table of its own ([the rule](../design/0006-fpga.md)). Numbers that others "
+            "publish are Vivado's after routing, so none stands beside it. LUTs of the other parts "
+            "are cells of the netlist too; the cells that carries of iCE40 and ECP5 need besides "
+            "come in when nextpnr packs, and the frequencies are of designs that hold them.",
         ]
     lines += energies(cores, [r for r in results if r["what"] == "activity"])
     tools = {tool for r in cores for tool in r["tools"]}

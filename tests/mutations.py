@@ -45,6 +45,7 @@ REPORT = {
         "luts": {"estimate": 900, "synthesis": 950, "error": -0.05},
         "blocks": {"estimate": 4, "synthesis": 4, "error": None},
     },
+    "core": {"luts": 950, "ffs": 480, "blocks": 4, "carry_luts": 1234},
     "whole": {"luts": 1000, "ffs": 500, "blocks": 4},
     "placements": [
         {

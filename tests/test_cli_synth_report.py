@@ -43,6 +43,7 @@ EDITS = [
         "field 'estimate', field 'luts', field 'error': must be a number between -1e+18 and 1e+18, "
         "not 'x'",
     ),
+    (["core", "carry_luts"], -1, "field 'core', field 'carry_luts': must be an integer between"),
     (["available", "luts"], None, "field 'available', field 'luts': must be an integer between"),
     (["interval"], 1.5, "field 'interval': must be an integer between"),
     (["placements"], [], "field 'placements': must be a list of 1 to 4096 entries, not []"),
@@ -86,6 +87,22 @@ def test_what_may_be_null(tmp_path, capsys, key):
     path.write_text(json.dumps(put([key], None)))
     assert main(["info", str(path)]) == 0
     assert "part      iCE40HX8K" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("core", "line"),
+    [
+        (mutations.REPORT["core"], "carries   1,234 of the core's LUTs only bring a signal to a "),
+        ({"carry_luts": None}, None),
+        (..., None),  # of earlier versions
+    ],
+)
+def test_carry_inputs_are_said_beside_the_luts(tmp_path, capsys, core, line):
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(put(["core"], core)))
+    assert main(["info", str(path)]) == 0
+    said = [text for text in capsys.readouterr().out.splitlines() if text.startswith("carries")]
+    assert [text[: len(line)] for text in said] == [line] if line else said == []
 
 
 def test_fields_that_nobody_reads_stay(tmp_path, capsys):

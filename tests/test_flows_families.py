@@ -28,7 +28,8 @@ def test_every_family_has_its_own_command():
     for family in TARGETS:
         assert synthesis_command(family).split()[0] == f"synth_{family}"
         command = resources.Text(synthesis_command(family))
-        script = resources.render("map.ys.j2", verilog="a.v", top="a", report="b", command=command)
+        fields = {"verilog": "a.v", "top": "a", "report": "b", "netlist": "c", "command": command}
+        script = resources.render("map.ys.j2", **fields)
         assert re.findall(r"^synth_(\w+)", script, re.MULTILINE) == [family]
 
 

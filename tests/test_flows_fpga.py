@@ -74,6 +74,12 @@ def test_a_netlist_with_block_rams_is_equal_to_golden(model, device, loadable, v
     core = core_of(model, part.family, loadable=loadable, form="block")
     found = synthesise(core, part, None, quiet)
     assert found.mapped.blocks > 0
+    if part.family == "xilinx":
+        cells = found.mapped.cells.items()
+        # RAMs of logic are none here: all memories are blocks.
+        held = sum(n for kind, n in cells if re.match(r"LUT|INV|SRL", kind))
+        assert found.mapped.carry_luts > 0
+        assert found.data()["core"]["luts"] == held + found.mapped.carry_luts
     inputs = sim.random_inputs(np.random.default_rng(1), model, 12)
     golden = model.run(inputs.reshape(len(inputs), *model.shape))[model.nodes[-1].name]
     words = core.load_image(model) if loadable else None
@@ -349,3 +355,4 @@ def test_a_synthesis_report_where_there_is_no_router(model, tmp_path, capsys):
     assert said["netlist"] is None
     assert said["energy"] is None
     assert said["core"]["luts"] > 0
+    assert said["core"]["carry_luts"] is None

@@ -383,6 +383,9 @@ def show(report: dict[str, Any], folder: Path) -> None:
         )
     around = "with link" if "board" in report else "with pins"
     common.print_table(["resource", "estimate", "core", "error", around, "there are"], rows)
+    # Reports of earlier versions don't say.
+    if carries := report.get("core", {}).get("carry_luts"):
+        print(f"carries   {carries:,} of the core's LUTs only bring a signal to a carry chain")
     if "placements" in report:
         used = ", ".join(
             f"{name} {pair[0]:,} of {pair[1]:,}"

@@ -94,6 +94,7 @@ REPORT = part(
     },
     {
         "whole": part({}, dict.fromkeys(RESOURCES, COUNT)),
+        "core": part({}, {"carry_luts": maybe(COUNT)}),
         "energy": maybe(ENERGY),
         "bitstream": text,
         "program": maybe(text),

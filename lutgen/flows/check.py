@@ -92,10 +92,12 @@ def run_yosys(
     template: str, verilog: str, results: list[str], top: str, command: str
 ) -> tuple[list[str], list[str]]:
     """A script of `rtl_templates/` on a core: the files ``results`` (none if it failed), and what
-    yosys said. The first of them is the script's ``report``; ``command`` is what it maps with.
+    yosys said. The first of them is the script's ``report``, the second, if any, its ``netlist``;
+    ``command`` is what it maps with.
     """
+    fields = {"report": results[0], "netlist": results[1] if len(results) > 1 else ""}
     text = resources.Text(command)  # of this program, with its options
-    return _yosys(template, verilog, results, top=top, command=text, report=results[0])
+    return _yosys(template, verilog, results, top=top, command=text, **fields)
 
 
 def _yosys(

@@ -4,10 +4,11 @@ import json
 from dataclasses import dataclass
 
 from lutgen.errors import LutgenError
+from lutgen.flows.carries import carry_luts
 from lutgen.flows.check import run_yosys
 from lutgen.flows.fpga.parts import synthesis_command
 
-__all__ = ["Mapped", "count_cells", "map_core"]
+__all__ = ["BY_NETLIST", "Mapped", "count_cells", "map_core"]
 
 # Cells by what they take, in each family: how many of it each is.
 LUTS = {
@@ -34,6 +35,9 @@ DISTRIBUTED = {
 }
 SINGLE = {"ice40": {"SB_SPRAM256KA": 1}, "ecp5": {}, "xilinx": {}, "gowin": {}}
 FFS = {"ice40": "SB_DFF", "ecp5": "TRELLIS_FF", "xilinx": "FD", "gowin": "DFF"}
+# Families whose carry inputs need tables that no cell of the netlist stands for. An ECP5's CCU2C
+# and a Gowin's ALU are tables with a carry; what a carry of an iCE40 needs besides, placement says.
+BY_NETLIST = ("xilinx",)
 MULTIPLIERS = ("SB_MAC16", "MULT18X18D", "DSP48E1", "MULT")
 
 
@@ -45,6 +49,9 @@ class Mapped:
     ----------
     luts, ffs : int
         Lookup tables, those of RAMs and carry chains included, and flip-flops.
+    carry_luts : int or None
+        Of the lookup tables, those that only bring a signal to a carry chain
+        (`lutgen.flows.carries`); None in families other than Xilinx, where these are not counted.
     blocks, distributed, single : int
         Block RAMs (of 18 kbit, on Xilinx), distributed RAM cells, single-port RAMs.
     multipliers : int
@@ -60,8 +67,9 @@ class Mapped:
     single: int
     multipliers: int
     cells: dict[str, int]
+    carry_luts: int | None = None
 
-    def data(self) -> dict[str, int]:
+    def data(self) -> dict[str, int | None]:
         """The counts as JSON data, without the cells."""
         return {key: value for key, value in vars(self).items() if key != "cells"}
 
@@ -77,34 +85,48 @@ def map_core(verilog: str, top: str, target: str) -> Mapped:
         If there is no yosys, or it does not take the text.
     """
     command = synthesis_command(target)
-    files, said = run_yosys("map.ys.j2", verilog, ["stat.json"], top, command)
+    results = ["stat.json", "net.json"] if target in BY_NETLIST else ["stat.json"]
+    files, said = run_yosys("map.ys.j2", verilog, results, top, command)
     if not files:
         raise LutgenError(f"yosys can't synthesise {top}: {said[-1]}")
-    return count_cells(files[0], target)
+    return count_cells(files[0], target, *files[1:])
 
 
-def count_cells(statistics: str, target: str) -> Mapped:
-    """Counts what ``stat -json`` says of a mapped design of a family.
+def count_cells(statistics: str, target: str, netlist: str | None = None) -> Mapped:
+    """Counts a mapped design of a family.
+
+    Parameters
+    ----------
+    statistics : str
+        What ``stat -json`` says.
+    target : str
+        The family.
+    netlist : str or None
+        What ``write_json`` writes; needed for the families of `BY_NETLIST`.
 
     Raises
     ------
     ValueError
-        If the family is not known.
+        If the family is not known, or the netlist is missing.
     """
     if target not in LUTS:
         raise ValueError(f"Family must be one of {', '.join(LUTS)}, not {target!r}")
+    if netlist is None and target in BY_NETLIST:
+        raise ValueError(f"Netlist must be given for {target}, whose carry inputs it tells")
     cells: dict[str, int] = json.loads(statistics)["design"]["num_cells_by_type"]
     cells = {kind: number for kind, number in cells.items() if not kind.startswith("$")}
 
     def count(kinds: dict[str, int]) -> int:
         return sum(number * cells.get(kind, 0) for kind, number in kinds.items())
 
+    carry = None if netlist is None or target not in BY_NETLIST else carry_luts(netlist)
     return Mapped(
-        luts=count(LUTS[target]),
+        luts=count(LUTS[target]) + (carry or 0),
         ffs=sum(n for kind, n in cells.items() if kind.startswith(FFS[target])),
         blocks=count(BLOCKS[target]),
         distributed=count(DISTRIBUTED[target]),
         single=count(SINGLE[target]),
         multipliers=sum(n for kind, n in cells.items() if kind.startswith(MULTIPLIERS)),
         cells=cells,
+        carry_luts=carry,
     )

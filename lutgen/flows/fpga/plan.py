@@ -6,6 +6,7 @@ from typing import Any
 
 from lutgen.flows.fpga.parts import Part
 from lutgen.flows.fpga.steps import Done, Step
+from lutgen.flows.mapping import BY_NETLIST
 from lutgen.resources import Text, render
 
 __all__ = ["map_core", "map_top", "pack", "pins", "place"]
@@ -15,7 +16,8 @@ TOP = "lutgen_pins"
 
 
 def map_core(verilog: str, name: str, part: Part, stages: Sequence[str] = ()) -> Step:
-    """Synthesises the module ``name``: gives its statistics, and the netlist in two formats.
+    """Synthesises the module ``name``: gives its statistics, and the netlist in two formats, or
+    three where cells are counted in it.
 
     Parameters
     ----------
@@ -25,16 +27,18 @@ def map_core(verilog: str, name: str, part: Part, stages: Sequence[str] = ()) ->
         Modules inside that are mapped one by one, and joined then. That takes less time, and less
         of the 4 GB that yosys has as WebAssembly; nothing is optimised across their borders.
     """
+    results = (*MAPPED, "net.json") if part.family in BY_NETLIST else MAPPED
     script = render(
         "synth.ys.j2",
         sources=["core.v"],
         inner="",
+        counted="net.json" in results,
         command=Text(part.synthesis),
         top=name,
         stages=stages,
     )
     files = {"core.v": verilog, "synth.ys": script}
-    return Step("synthesis", "yosys", ("-q", "synth.ys"), files, MAPPED)
+    return Step("synthesis", "yosys", ("-q", "synth.ys"), files, results)
 
 
 def map_top(
@@ -69,6 +73,7 @@ def map_top(
         "synth.ys.j2",
         sources=list(source),
         inner="box.v",
+        counted=False,  # the netlist is written anyhow
         command=Text(part.synthesis),
         top=top,
         stages=(),

@@ -148,10 +148,13 @@ def poor(estimate: Area, mapped: Mapped) -> list[str]:
 def misfits(mapped: Mapped, part: Part) -> list[str]:
     """What a design needs more of than there is."""
     device = part.device
+    luts = "LUTs"
+    if mapped.carry_luts:
+        luts += f" ({mapped.carry_luts:,} of them only bring a signal to a carry chain)"
     return [
         f"{need:,} {what} of {most:,}, {need - most:,} too many"
         for what, need, most in (
-            ("LUTs", mapped.luts, device.luts),
+            (luts, mapped.luts, device.luts),
             ("flip-flops", mapped.ffs, device.ffs),
             ("block RAMs", mapped.blocks, device.blocks),
             ("single-port RAMs", mapped.single, device.target.single_count),

@@ -11,7 +11,7 @@ from lutgen.flows.fpga import plan, report
 from lutgen.flows.fpga.parts import Part
 from lutgen.flows.fpga.report import Route
 from lutgen.flows.fpga.steps import Done, ToolError, play
-from lutgen.flows.mapping import Mapped, count_cells
+from lutgen.flows.mapping import BY_NETLIST, Mapped, count_cells
 from lutgen.gateware.build import Core
 
 __all__ = ["SPARE", "Placed", "Synthesised", "place", "synthesise"]
@@ -118,8 +118,14 @@ def synthesise(core: Core, part: Part, estimate: Area | None, say: Say) -> Synth
     stages = [stage["name"] for stage in core.contract["stages"]] if large else []
     step = plan.map_core(core.verilog, core.contract["name"], part, stages)
     done = play(step, say, f"synthesis for {part.device.part}", ", minutes for a large core")
-    mapped = count_cells(done.text("stat.json"), part.family)
+    mapped = _count(done, part)
     return Synthesised(core, part, done, mapped, estimate)
+
+
+def _count(done: Done, part: Part) -> Mapped:
+    """What a step of synthesis left."""
+    netlist = done.text("net.json") if part.family in BY_NETLIST else None
+    return count_cells(done.text("stat.json"), part.family, netlist)
 
 
 def check_fit(found: Mapped, part: Part, around: str) -> None:
@@ -175,7 +181,7 @@ def place(
     """
     part = core.part
     outer = play(plan.map_top(core.done, core.core.contract, top, source, part), say)
-    mapped = count_cells(outer.text("stat.json"), part.family)
+    mapped = _count(outer, part)
     check_fit(mapped, part, "the design")
     routes: list[Route] = []
     steps: list[Done] = []
