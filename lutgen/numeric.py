@@ -24,6 +24,7 @@ __all__ = [
     "quantise",
     "requantise",
     "round_half_up",
+    "unmasked",
 ]
 
 Int64Array = NDArray[np.int64]
@@ -105,6 +106,30 @@ class Format:
         return f"{'int' if self.signed else 'uint'}{self.bits}"
 
 
+def unmasked(values: ArrayLike, what: str) -> NDArray[Any]:
+    """``values`` as an array, once it is sure that none is masked: what computes with an array of
+    ``numpy.ma`` would take what lies under the mask for a value.
+
+    Parameters
+    ----------
+    values : array_like
+    what : str
+        What they are, plural, for the complaint.
+
+    Raises
+    ------
+    TypeError
+        If one is masked.
+    """
+    parts = values if isinstance(values, list | tuple) else (values,)
+    if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
+        raise TypeError(
+            f"{what} must not be masked; give the values to compute with in place of masked ones, "
+            "as numpy.ma.filled does"
+        )
+    return np.asarray(values)
+
+
 def check_ints(values: ArrayLike, what: str, fmt: Format | None = None) -> NDArray[Any]:
     """``values`` as an array of their own dtype, once it is sure that they are integers of a
     format: what takes integers neither wraps nor cuts them.
@@ -120,11 +145,11 @@ def check_ints(values: ArrayLike, what: str, fmt: Format | None = None) -> NDArr
     Raises
     ------
     TypeError
-        If the dtype is none of integers, even where all values are whole.
+        If the dtype is none of integers, even where all values are whole, or some are masked.
     ValueError
         If ``fmt`` does not hold all of them.
     """
-    array = np.asarray(values)
+    array = unmasked(values, what)
     if not array.size:
         return array if array.dtype.kind in "iu" else array.astype(np.int64)
     if array.dtype.kind not in "iu":

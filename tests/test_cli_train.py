@@ -343,7 +343,8 @@ def test_networks_and_data_that_do_not_go_together(images, data, network, tmp_pa
         ),
         (
             ["--set", "joint.learning-rate=nan"],
-            "--set: Setting 'learning-rate' of stage 'joint' must be a number from 0, not nan",
+            "--set: Setting 'learning-rate' of stage 'joint' must be a number from 0 to 1e+30, not "
+            "nan",
         ),
         (
             ["--stages", "train"],
@@ -364,7 +365,13 @@ def test_networks_and_data_that_do_not_go_together(images, data, network, tmp_pa
         ),
         (
             ["--augment", "noise=nan"],
-            "--augment: Augmentation must have noise of a finite size, not nan",
+            "--augment: Augmentation must have noise from 0 to 10 times the greatest input, not "
+            "nan",
+        ),
+        (
+            ["--augment", "noise=1e300"],
+            "--augment: Augmentation must have noise from 0 to 10 times the greatest input, not "
+            "1e+300",
         ),
         (
             ["--threads", "0"],

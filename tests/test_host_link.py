@@ -327,6 +327,19 @@ def test_pack(bits, signed):
     assert (unpack(packed, port) == x).all()
 
 
+def test_unpack_takes_results_only():
+    port = {"elements": 7, "bits": 8, "lanes": 3, "beats": 3, "lane_bits": 8, "signed": True}
+    for results, kind in ((b"123456789", "bytes"), ([[1] * 9], "list"), (np.ones((1, 9)), "float")):
+        with pytest.raises(TypeError, match=rf"^Results must be an array of uint8, not {kind}"):
+            unpack(results, port)
+    for shape in ((9,), (2, 8), (2, 18)):
+        with pytest.raises(ValueError, match=r"^Results must have the shape \(samples, 9\), not "):
+            unpack(np.zeros(shape, np.uint8), port)
+    with pytest.raises(TypeError, match=r"^Results must not be masked; "):
+        unpack(np.ma.masked_equal(np.zeros((2, 9), np.uint8), 0), port)
+    assert unpack(np.zeros((0, 9), np.uint8), port).shape == (0, 7)
+
+
 def test_counters_wrap():
     model, contract = fresh()
     with board_of(model, contract) as board:

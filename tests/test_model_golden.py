@@ -220,6 +220,14 @@ def test_predict_quantises_and_batches():
     assert model.predict(x[:0]).outputs.shape == (0, 4)
     with pytest.raises(ValueError, match=r"^Samples must have the shape 3x2x1 \(rows, "):
         model.predict(x[:, :2])
+    for batch in (0, -1):
+        with pytest.raises(ValueError, match=r"^Batch must be a positive integer, not "):
+            model.predict(x, batch=batch)
+    masked = np.ma.masked_greater(x, 1)
+    with pytest.raises(TypeError, match=r"^Samples must not be masked; "):
+        model.predict(masked)
+    with pytest.raises(TypeError, match=r"^Input integers must not be masked; "):
+        model.run(np.ma.masked_greater(q, 1))
 
 
 def test_large_sums_do_not_wrap():

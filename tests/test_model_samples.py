@@ -8,6 +8,8 @@ import pytest
 from lutgen.model import Activation
 from lutgen.model.samples import as_samples, check_labels, take_samples
 from lutgen.model.units import RESCALINGS, Summary, other_units, out_of_range
+from lutgen.numeric import check_ints
+from lutgen.train import load_data
 
 
 @pytest.mark.parametrize(
@@ -19,7 +21,6 @@ from lutgen.model.units import RESCALINGS, Summary, other_units, out_of_range
         ((48,), (8, 6, 1)),
         ((8, 6), (48,)),
         ((8, 6, 1), (48,)),
-        ((1, 8, 6), (48,)),
         ((5,), (5,)),
         ((5, 1), (5,)),
         ((3,), (1, 1, 3)),
@@ -45,6 +46,10 @@ def test_shapes_of_one_order(have, shape):
         ((6, 8), (8, 6, 1), "rows and columns are swapped"),
         ((144,), (8, 6, 3), "if channels come first in them"),
         ((8, 6, 3), (144,), "gives pixel after pixel"),
+        ((1, 8, 6), (48,), "gives pixel after pixel"),
+        ((48,), (1, 8, 6), "if channels come first in them"),
+        ((48,), (8, 1, 6), "if channels come first in them"),
+        ((6, 8), (1, 8, 6), "rows and columns are swapped"),
     ],
 )
 def test_swaps_are_named_with_their_mend(have, shape, said):
@@ -116,12 +121,38 @@ def test_no_numbers(value):
         take_samples(x.astype(complex), (2,), Activation(8, True, 1.0))
 
 
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda x: take_samples(x, (2,), Activation(8, True, 1.0)),
+        lambda x: as_samples(x, (2,)),
+        lambda x: check_labels(x.ravel(), 6, 2),
+        lambda x: check_ints(x, "Values"),
+        lambda x: check_ints(list(x), "Values"),
+        lambda x: check_ints(tuple(x), "Values"),
+    ],
+)
+def test_what_is_masked_is_no_value(take):
+    x = np.ma.array(np.ones((3, 2), int), mask=False)
+    take(x)
+    x[1, 0] = np.ma.masked
+    with pytest.raises(TypeError, match=r" must not be masked; give the values to compute with "):
+        take(x)
+    take(x.filled(0))
+
+
 def summary(x):
     return Summary.of(np.asarray(x))
 
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (200, 12)) * (RNG.random((200, 12)) < 0.4)
+
+
+DIGITS = load_data("digits")
+
+# Of samples in 0..1; 255 times that is nothing that they move or stretch.
+UNIT = ("{x} * 2 - 1", "{x} - 0.5", "{x} + 0.5", "({x} + 0.5) * 255")
 
 
 def said(train, test):
@@ -133,7 +164,7 @@ def test_other_units_are_noticed_with_their_mend(expression):
     """Of every rescaling, what makes the samples like those known again is named."""
     factor, offset = RESCALINGS[expression]
     test = PIXELS - 128 if "+ 128" in expression else PIXELS * 1.0
-    test = PIXELS / 255 if expression == "{x} * 2 - 1" else test
+    test = PIXELS / 255 if expression in UNIT else test
     test = PIXELS / 127.5 - 1 if "+ 1)" in expression else test
     train = test * factor + offset
     text = said(train, test)
@@ -154,6 +185,56 @@ def test_the_same_units_are_not_complained_of():
 def test_units_of_a_few_samples():
     assert "x_test * 255 would be like them" in said(PIXELS, PIXELS[:3] / 255)
     assert "x_test / 255 would be like them" in said(PIXELS / 255, PIXELS[:3])
+
+
+STROKES = DIGITS.x_train.astype(float) / 16  # half of them 0, the greatest 1
+OTHERS = DIGITS.x_test.astype(float) / 16
+
+
+@pytest.mark.parametrize("count", [20, 29, 30, 359])
+@pytest.mark.parametrize(
+    ("known", "given", "mend"),
+    [
+        (lambda x: x * 2 - 1, lambda x: x, "x_test * 2 - 1"),
+        (lambda x: x, lambda x: x * 2 - 1, "(x_test + 1) / 2"),
+        (lambda x: x * 2, lambda x: x, "x_test * 2"),
+        (lambda x: x, lambda x: x * 2, "x_test / 2"),
+        (lambda x: x * 255, lambda x: np.floor(x * 128), "x_test * 2"),
+        (lambda x: x - 0.5, lambda x: x, "x_test - 0.5"),
+        (lambda x: x * 255 / 256, lambda x: x * 255, "x_test / 256"),
+        (lambda x: x, lambda x: x / 2.9, None),
+        (lambda x: x * 3 + 7, lambda x: x, None),
+        (lambda x: (x - 0.3) / 0.38, lambda x: x, None),
+        (lambda x: x, lambda x: (x - 0.3) / 0.38, None),
+    ],
+)
+def test_units_that_are_close(count, known, given, mend):
+    """Less than a factor of 3, or a deviation apart: mean, deviation and ends all speak for it."""
+    right, test = known(OTHERS[:count]), given(OTHERS[:count])
+    assert not said(known(STROKES), right)
+    found = re.search("; (.+) would be like them$", said(known(STROKES), test))
+    assert found
+    again = eval(found[1], {"x_test": test})
+    assert np.abs(again - right).max() < 0.1 * np.ptp(right)
+    if mend:
+        assert found[1] == mend
+
+
+@pytest.mark.parametrize("count", [1, 5, 20, 29, 30, 100])
+def test_right_samples_are_not_complained_of(count):
+    """Any of them, or those of one class alone; nor a few of what has long tails."""
+    rng = np.random.default_rng(count)
+    known, order = summary(STROKES), np.argsort(DIGITS.y_test, kind="stable")
+    parts = [rng.choice(len(OTHERS), count, replace=False) for _ in range(300)]
+    parts += [order[start : start + count] for start in range(0, len(order) - count, 10)]
+    for part in parts:
+        text = other_units(summary(OTHERS[part]), known, of="those known", name="x")
+        assert not text
+    if count >= 5:
+        bells = rng.normal(size=(4000, 30))
+        for start in range(0, 3000, 100):
+            assert not said(bells, bells[start : start + count])
+            assert not said(np.exp(bells), np.exp(bells[start : start + count]))
 
 
 def test_units_by_the_format_alone():

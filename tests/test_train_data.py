@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lutgen.errors import LutgenError
-from lutgen.train import load_data, load_samples
+from lutgen.train import Dataset, load_data, load_samples
 
 
 def arrays(**changes):
@@ -123,6 +123,17 @@ REFUSALS = {
                "F, array 'y_test': holds the label 3, which y_train never has; its labels are "
                "0..2"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("which", ["x_train", "y_train", "x_test", "y_test"])
+def test_refuses_masked_arrays(which):
+    y = np.arange(12) % 3
+    arrays = {"x_train": np.ones((12, 4)), "y_train": y, "x_test": np.ones((12, 4)), "y_test": y}
+    masked = np.ma.array(arrays[which])
+    Dataset("set", **arrays | {which: masked})
+    masked[3] = np.ma.masked
+    with pytest.raises(ValueError, match=rf"^array '{which}': must not be masked; "):
+        Dataset("set", **arrays | {which: masked})
 
 
 @pytest.mark.parametrize("case", REFUSALS)

@@ -173,15 +173,34 @@ def test_numbers_of_numpy_and_their_manifest():
         ),
         (
             {"settings": {"joint": {"decay": float("nan")}}},
-            "Setting 'decay' of stage 'joint' must be a number from 0, not nan",
+            "Setting 'decay' of stage 'joint' must be a number from 0 to 1000, not nan",
         ),
         (
             {"settings": {"joint": {"beta": float("inf")}}},
-            "Setting 'beta' of stage 'joint' must be a number from 0, not inf",
+            "Setting 'beta' of stage 'joint' must be a number from 0 to 1e+09, not inf",
         ),
         (
             {"settings": {"joint": {"distill": 1.5}}},
             "Setting 'distill' of stage 'joint' must be a number from 0 to 1, not 1.5",
+        ),
+        *(
+            (
+                {"settings": {stage: {name: value}}},
+                f"Setting {name!r} of stage {stage!r} must be a number from {low} to {high}, not "
+                f"{value}",
+            )
+            for stage, name, value, low, high in (
+                ("joint", "learning_rate", 1e300, "0", "1e+30"),
+                ("float", "learning_rate", 1e39, "0", "1e+30"),
+                ("float", "decay", 1e300, "0", "1000"),
+                ("calibrate", "beta", 1e300, "0", "1e+09"),
+                ("joint", "hint", 10**400, "0", "1e+09"),
+                ("refit", "ridge", 1e300, "0", "1e+12"),
+                ("narrow", "ridge", 1e308, "0", "1e+12"),
+                ("joint", "temperature", 1e300, "1e-06", "1e+06"),
+                ("joint", "temperature", 1e-300, "1e-06", "1e+06"),
+                ("joint", "temperature", 0.0, "1e-06", "1e+06"),
+            )
         ),
         (
             {"settings": {"joint": {"optimiser": "adam"}}},

@@ -318,7 +318,7 @@ def test_input_format(x, bits, want):
         ),
         (
             {"augment": Augment(noise=float("inf"))},
-            "Augmentation must have noise of a finite size, not inf",
+            "Augmentation must have noise from 0 to 10 times the greatest input, not inf",
         ),
         (
             {"checkpoint": "a.ckpt", "start": "./a.ckpt"},

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutgen.errors import LutgenError
-from lutgen.numeric import Format, check_ints
+from lutgen.numeric import Format, check_ints, unmasked
 
 __all__ = ["Job", "pack", "unpack"]
 
@@ -48,11 +48,35 @@ def pack(samples: NDArray[np.int64], port: Mapping[str, Any]) -> Bytes:
 
 
 def unpack(results: Bytes, port: Mapping[str, Any]) -> NDArray[np.int64]:
-    """Results ``[sample, byte]`` of the line as integers ``[sample, element]``; ``port`` is the
-    contract's ``output``.
+    """Results of the line as integers.
+
+    Parameters
+    ----------
+    results : uint8 array ``[sample, byte]``
+        Whole beats.
+    port : mapping
+        The contract's ``output``.
+
+    Returns
+    -------
+    int64 array ``[sample, element]``
+
+    Raises
+    ------
+    TypeError
+        If they are no array of uint8.
+    ValueError
+        If a sample has not the bytes of the port's beats.
     """
+    if not isinstance(results, np.ndarray) or results.dtype != np.uint8:
+        kind = results.dtype if isinstance(results, np.ndarray) else type(results).__name__
+        raise TypeError(f"Results must be an array of uint8, not {kind}")
+    data = unmasked(results, "Results")
     size = port["lane_bits"] // 8
-    lanes = results.reshape(len(results), -1, size)[:, : port["elements"]]
+    row = port["beats"] * port["lanes"] * size
+    if data.ndim != 2 or data.shape[1] != row:
+        raise ValueError(f"Results must have the shape (samples, {row}), not {data.shape}")
+    lanes = data.reshape(len(data), row // size, size)[:, : port["elements"]]
     wide = np.zeros((*lanes.shape[:2], 8), dtype=np.uint8)
     wide[:, :, :size] = lanes
     if port["signed"]:

@@ -11,7 +11,7 @@ from lutgen.model.base import Node, Wire
 from lutgen.model.lookup import LutConv2d, LutLinear
 from lutgen.model.nodes import Add, Argmax, AvgPool2d, Flatten, Map, MaxPool2d
 from lutgen.model.samples import as_samples, take_samples
-from lutgen.numeric import Int64Array, check_ints
+from lutgen.numeric import Int64Array, as_int, check_ints, unmasked
 
 if TYPE_CHECKING:
     from lutgen.model.network import Model, Prediction
@@ -96,7 +96,7 @@ def _run(model: "Model", q: Int64Array) -> dict[str, Int64Array]:
 
 def run(model: "Model", q: NDArray[np.integer]) -> dict[str, Int64Array]:
     """See `lutgen.model.network.Model.run`."""
-    array = np.asarray(q)
+    array = unmasked(q, "Input integers")
     if array.ndim != 2 or array.shape[1] != prod(model.shape):
         array = as_samples(array, model.shape)
     data = check_ints(array, "Input integers", model.input.format)
@@ -112,6 +112,7 @@ def predict(model: "Model", x: ArrayLike, *, batch: int = 1024) -> "Prediction":
     """See `lutgen.model.network.Model.predict`."""
     from lutgen.model.network import Prediction
 
+    batch = as_int(batch, "Batch", low=1)
     samples = as_samples(x, model.shape)
     name = model.outputs_node.name
     outputs = np.empty((len(samples), model.classes), dtype=np.int64)

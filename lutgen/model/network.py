@@ -175,11 +175,12 @@ class Model:
             a grey image may be a row of pixels.
         batch : int
             The most samples computed at once, fewer where images are large; bounds the memory,
-            changes nothing else.
+            changes nothing else. At least 1.
 
         Raises
         ------
         TypeError, ValueError
-            If they are no samples of the input; see `lutgen.model.samples.take_samples`.
+            If they are no samples of the input; see `lutgen.model.samples.take_samples`. If
+            ``batch`` is no positive integer.
         """
         return golden.predict(self, x, batch=batch)

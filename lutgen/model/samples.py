@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lutgen.model.base import Activation, Shape
-from lutgen.numeric import Int64Array, round_half_up
+from lutgen.numeric import Int64Array, round_half_up, unmasked
 
 __all__ = ["Taken", "alike", "as_samples", "check_labels", "mend", "shape_text", "take_samples"]
 
@@ -59,10 +59,12 @@ def as_samples(x: ArrayLike, shape: Shape, name: str = "x") -> NDArray[Any]:
 
     Raises
     ------
+    TypeError
+        If some are masked.
     ValueError
         If they are of another shape. The text has both, and the mend where axes are swapped.
     """
-    data = np.asarray(x)
+    data = unmasked(x, "Samples")
     if data.ndim >= 1 and alike(data.shape[1:], shape):
         return data.reshape(len(data), *shape)
     names = {3: " (rows, columns, channels)", 1: ""}.get(len(shape), "")
@@ -87,8 +89,11 @@ def _long(shape: Shape) -> Shape:
 
 
 def _grey(shape: Shape) -> bool:
-    """Whether it is that of an image of one channel, whose pixels have one order."""
-    return len(shape) == 2 or (len(shape) == 3 and 1 in (shape[0], shape[2]))
+    """Whether it is that of an image of one channel, whose pixels have one order.
+
+    A first axis of length 1 does not make it one: 1 x L x C is a signal of C channels, too.
+    """
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] == 1)
 
 
 def mend(have: Shape, want: Shape, name: str = "x") -> str:
@@ -141,11 +146,11 @@ def check_labels(y: ArrayLike, samples: int, classes: int) -> Int64Array:
     Raises
     ------
     TypeError
-        If they are no integers.
+        If they are no integers, or some are masked.
     ValueError
         If they are not as many as samples, or one is no class.
     """
-    labels = np.asarray(y)
+    labels = unmasked(y, "Labels")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"Labels must be integers, not {labels.dtype}; number the classes from 0")
     if labels.shape != (samples,):
@@ -177,11 +182,11 @@ def take_samples(x: ArrayLike, shape: Shape, activation: Activation, name: str =
     Raises
     ------
     TypeError
-        If they are no real numbers.
+        If they are no real numbers, or some are masked.
     ValueError
         If they are of another shape, or hold NaN or infinity.
     """
-    data = np.asarray(x)
+    data = unmasked(x, "Samples")
     if data.dtype.kind not in "buif":
         raise TypeError(f"Samples must be real numbers, not {data.dtype}")
     data = as_samples(data, shape, name)

@@ -18,6 +18,8 @@ RESCALINGS: dict[str, tuple[float, float]] = {
     "{x} * 255": (255.0, 0.0),
     "{x} / 127.5 - 1": (1 / 127.5, -1.0),
     "({x} + 1) * 127.5": (127.5, 127.5),
+    "{x} * 2": (2.0, 0.0),
+    "{x} / 2": (0.5, 0.0),
     "{x} * 2 - 1": (2.0, -1.0),
     "({x} + 1) / 2": (0.5, 0.5),
     "{x} - 128": (1.0, -128.0),
@@ -32,8 +34,21 @@ RESCALINGS: dict[str, tuple[float, float]] = {
     "{x} * 1000": (1000.0, 0.0),
     "{x} / 65535": (1 / 65535, 0.0),
     "{x} * 65535": (65535.0, 0.0),
+    "{x} / 256": (1 / 256, 0.0),
+    "{x} * 256": (256.0, 0.0),
+    "{x} / 128 - 1": (1 / 128, -1.0),
+    "({x} + 1) * 128": (128.0, 128.0),
+    "{x} - 0.5": (1.0, -0.5),
+    "{x} + 0.5": (1.0, 0.5),
+    "{x} / 255 - 0.5": (1 / 255, -0.5),
+    "({x} + 0.5) * 255": (255.0, 127.5),
 }
 FEW = 30  # samples, of which fewer have a mean and a deviation of their own
+ENDS = 0.35  # of the range that is known: ends that are less apart are those of other samples
+MEANS = 0.35  # the same of `_apart`, of many samples; few may be further apart
+NEAR = 0.05  # of `_apart` and `_ends`: what differs by less is as good
+EXACT = 1e-3  # of `_ends`
+ENOUGH = 10  # samples that reach the ends of what fills its range
 BLOCK = 4096  # samples looked at at once, as float64
 
 
@@ -103,15 +118,17 @@ def other_units(seen: Summary, known: Summary, *, of: str, name: str) -> str:
         return ""
     reach, usual = max(abs(seen.low), abs(seen.high)), max(abs(known.low), abs(known.high))
     if seen.samples < FEW:
-        odd = reach > 8 * usual or reach < usual / 12
+        small = reach < usual / 12 and seen.deviation < known.deviation / 8
+        odd = reach > 8 * usual or small
     else:
         ratio = seen.deviation / known.deviation
         odd = not 1 / 3 <= ratio <= 3 or abs(seen.mean - known.mean) > known.deviation
         # A few values far out make a deviation, too; units move all of them.
         odd = odd and (reach > 1.5 * usual or reach < usual / 1.5 or _moved(seen, known))
-    if not odd:
+    better = _better(seen, known)
+    if not odd and not better:
         return ""
-    expression = _rescaling(seen, known)
+    expression = better or _rescaling(seen, known)
     cure = (
         f"{expression.format(x=name)} would be like them"
         if expression
@@ -131,17 +148,86 @@ def _text(summary: Summary) -> str:
     return f"reach from {summary.low:.4g} to {summary.high:.4g} with a mean of {summary.mean:.4g}"
 
 
+def _apart(seen: Summary, known: Summary, factor: float, offset: float) -> float:
+    """How far the mean and the deviation of samples so rescaled are from those known."""
+    ratio = factor * seen.deviation / known.deviation
+    if not 0 < ratio < math.inf:
+        return math.inf
+    return abs(math.log(ratio)) + abs(factor * seen.mean + offset - known.mean) / known.deviation
+
+
+def _ends(seen: Summary, known: Summary, factor: float, offset: float) -> float:
+    """How far the ends of samples so rescaled are from those known, in parts of that range."""
+    low, high = factor * seen.low + offset, factor * seen.high + offset
+    return (abs(low - known.low) + abs(high - known.high)) / (known.high - known.low)
+
+
+def _better(seen: Summary, known: Summary) -> str:
+    """The rescaling that brings both the ends of samples and their mean and deviation to those
+    known, where all of them are far apart as samples are; empty if none does.
+
+    Either alone says little: a class has a mean of its own, and a few samples seldom reach the ends
+    of what has long tails. Data sets that fill their range do, so that all of it speaks.
+    """
+    if seen.low == seen.high or known.low == known.high:
+        return ""
+    ends, apart = _ends(seen, known, 1.0, 0.0), _apart(seen, known, 1.0, 0.0)
+    noise = 1 / math.sqrt(seen.samples)
+    if not (ends > ENDS and MEANS + 1.5 * noise < apart < math.inf):
+        return ""
+
+    def fits(way: tuple[float, float]) -> bool:
+        return _ends(seen, known, *way) < min(ends / 2, ENDS) and _apart(seen, known, *way) < min(
+            apart / 2, MEANS + noise
+        )
+
+    ways = RESCALINGS | _standards(seen, known) | _stretch(seen, known)
+    return _nearest({text: way for text, way in ways.items() if fits(way)}, seen, known)
+
+
+def _standards(seen: Summary, known: Summary) -> dict[str, tuple[float, float]]:
+    """What standardises samples or undoes it, for means and deviations that speak for it."""
+    found = {}
+    if _standard(known):
+        mean, deviation = float(f"{seen.mean:.4g}"), float(f"{seen.deviation:.4g}")
+        found[f"({{x}} - {mean:g}) / {deviation:g}"] = (1 / deviation, -mean / deviation)
+    if _standard(seen):
+        mean, deviation = float(f"{known.mean:.4g}"), float(f"{known.deviation:.4g}")
+        found[f"{{x}} * {deviation:g} + {mean:g}"] = (deviation, mean)
+    return {text.replace("- -", "+ ").replace("+ -", "- "): way for text, way in found.items()}
+
+
+def _standard(summary: Summary) -> bool:
+    return abs(summary.mean) < 0.3 and 0.7 < summary.deviation < 1.4
+
+
+def _stretch(seen: Summary, known: Summary) -> dict[str, tuple[float, float]]:
+    """What brings the ends of samples to those known, where they are enough to reach them."""
+    if seen.samples < ENOUGH:
+        return {}
+    wide = known.high - known.low
+    factor = float(f"{wide / (seen.high - seen.low):.3g}")
+    offset = float(f"{known.low - factor * seen.low:.3g}")
+    if abs(offset) < 0.02 * wide:
+        return {f"{{x}} * {factor:g}": (factor, 0.0)}
+    return {f"{{x}} * {factor:g} {'-' if offset < 0 else '+'} {abs(offset):g}": (factor, offset)}
+
+
+def _nearest(ways: Mapping[str, tuple[float, float]], seen: Summary, known: Summary) -> str:
+    """The expression that makes samples most nearly like those known; empty for no ways."""
+    apart = {expression: _apart(seen, known, *way) for expression, way in ways.items()}
+    least = min(apart.values(), default=0.0)
+    close = [expression for expression in ways if apart[expression] <= least + NEAR]
+    ends = [_ends(seen, known, *ways[expression]) for expression in close]
+    # 1/255 and 1/256 differ in nothing but where the ends of a full range come to lie exactly.
+    best = [end < EXACT or (end <= min(ends) + NEAR and min(ends) >= EXACT) for end in ends]
+    return next((expression for expression, kept in zip(close, best, strict=True) if kept), "")
+
+
 def _rescaling(seen: Summary, known: Summary) -> str:
-    """The one of `RESCALINGS` that makes samples most nearly like those known, if one does."""
-    best, found = 0.5, ""
-    for expression, (factor, offset) in RESCALINGS.items():
-        if not seen.deviation:
-            break
-        wide = abs(math.log(factor * seen.deviation / known.deviation))
-        apart = abs(factor * seen.mean + offset - known.mean) / known.deviation
-        if wide + apart < best:
-            best, found = wide + apart, expression
-    return found
+    """The one of `RESCALINGS` that makes samples like those known, if one does."""
+    near = {text: way for text, way in RESCALINGS.items() if _apart(seen, known, *way) < 0.5}
+    return _nearest(near, seen, known)
 
 
 def out_of_range(seen: Summary, activation: Activation, name: str) -> str:

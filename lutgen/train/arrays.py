@@ -19,6 +19,7 @@ def check_samples(key: str, x: NDArray[Any]) -> None:
     where = f"array {key!r}"
     if not isinstance(x, np.ndarray):
         raise ValueError(f"{where}: must be an array, not {type(x).__name__}")
+    _check_mask(where, x)
     if x.dtype.kind not in "buif":
         raise ValueError(f"{where}: must hold real numbers, not {x.dtype}; convert it")
     if not 2 <= x.ndim <= 4:
@@ -33,6 +34,11 @@ def check_samples(key: str, x: NDArray[Any]) -> None:
         raise ValueError(
             f"{where}: sample {bad} holds NaN or infinity; remove or replace such samples"
         )
+
+
+def _check_mask(where: str, array: NDArray[Any]) -> None:
+    if np.ma.is_masked(array):
+        raise ValueError(f"{where}: must not be masked; leave out or fill what is")
 
 
 def check_sizes(key: str, x: NDArray[Any]) -> None:
@@ -55,6 +61,7 @@ def check_labels(key: str, y: NDArray[Any], of: str, x: NDArray[Any]) -> NDArray
     where = f"array {key!r}"
     if not isinstance(y, np.ndarray):
         raise ValueError(f"{where}: must be an array, not {type(y).__name__}")
+    _check_mask(where, y)
     if y.dtype.kind not in "ui":
         raise ValueError(
             f"{where}: must hold integer class labels, not {y.dtype}; number the classes from 0 "

@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 
+NOISE = 10.0  # times the greatest input; nothing is left of samples long before
 CHANNELS = 4  # of images; a first axis that is no longer, before two that are, holds them
 
 
@@ -111,8 +112,11 @@ def check_augment(augment: Augment, net: FloatNet) -> None:
         raise ValueError(
             "Augmentation by flip or shift must have images, but the network reads vectors"
         )
-    if not np.isfinite(augment.noise):
-        raise ValueError(f"Augmentation must have noise of a finite size, not {augment.noise}")
+    if not 0 <= augment.noise <= NOISE:
+        raise ValueError(
+            f"Augmentation must have noise from 0 to {NOISE:g} times the greatest input, not "
+            f"{augment.noise}"
+        )
     if augment.shift and augment.shift >= min(net.shape[:2]):
         raise ValueError(
             f"Augmentation must shift by less than the {min(net.shape[:2])} pixels of a side, "

@@ -36,6 +36,18 @@ LAYER_FIELDS = (
 CLOSED = ("samples", "restarts")
 FLOAT = ("epochs", "batch", "learning_rate", "decay", "optimiser", "schedule")
 TUNED = (*FLOAT, "beta", "distill", "follow", "hint", "soft", "temperature", "train")
+# The least and the most of numbers, which float32, that training computes in, can compute with.
+LIMITS = {
+    "beta": (0.0, 1e9),
+    "decay": (0.0, 1e3),
+    "distill": (0.0, 1.0),
+    "follow": (0.0, 1.0),
+    "hint": (0.0, 1e9),
+    "learning_rate": (0.0, 1e30),
+    "ridge": (0.0, 1e12),
+    "soft": (0.0, 1.0),
+    "temperature": (1e-6, 1e6),
+}
 STAGE_FIELDS = {
     "float": FLOAT,
     "replace": CLOSED,
@@ -112,20 +124,17 @@ def stage_options(stage: str, settings: StageOptions | Mapping[str, Any]) -> Sta
             low = 0 if name == "epochs" and stage != "float" else 1
             result[name] = as_int(value, what, low=low)
         else:
-            result[name] = _number(
-                value, what, 1.0 if name in ("distill", "follow", "soft") else float("inf")
-            )
-            if name in ("learning_rate", "temperature") and not value:
+            result[name] = _number(value, what, *LIMITS[name])
+            if name == "learning_rate" and not value:
                 raise ValueError(f"{what} must be positive, not {value}")
     return StageOptions(**result)
 
 
-def _number(value: object, what: str, high: float) -> float:
+def _number(value: object, what: str, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise TypeError(f"{what} must be a number, not {value!r}")
-    if not 0 <= value <= high or value == float("inf"):
-        upper = "" if high == float("inf") else f" to {high:g}"
-        raise ValueError(f"{what} must be a number from 0{upper}, not {value}")
+    if not low <= value <= high:
+        raise ValueError(f"{what} must be a number from {low:g} to {high:g}, not {value}")
     return float(value)
 
 
