@@ -1,5 +1,7 @@
 """Synthesis, placement and bitstreams by the real tools, on small cores."""
 
+import argparse
+import dataclasses
 import json
 import re
 
@@ -9,6 +11,7 @@ import simulation as sim
 from caches import fresh
 
 import lutgen
+from lutgen.cli import synth as command
 from lutgen.cli.main import main
 from lutgen.cost.area import Area, core_area, core_memories
 from lutgen.cost.energy import estimate
@@ -259,15 +262,15 @@ def test_boards_that_are_refused(name, why):
 
 
 @pytest.mark.parametrize(
-    ("name", "file", "command"),
+    ("name", "file", "expected"),
     [
         ("icebreaker", "my out/a.bin", "iceprog 'my out/a.bin'"),
         ("ulx3s-85f", "a.bit", "openFPGALoader -b ulx3s -m a.bit"),
         ("versa-ecp5", "a.bit", None),  # its tool takes another kind of file
     ],
 )
-def test_the_command_that_programs_a_board(name, file, command):
-    assert boards.find_board(name).program(file) == command
+def test_the_command_that_programs_a_board(name, file, expected):
+    assert boards.find_board(name).program(file) == expected
 
 
 def test_a_board_without_so_slow_a_clock_is_refused():
@@ -278,7 +281,17 @@ def test_a_board_without_so_slow_a_clock_is_refused():
         board.pll(5e6)
 
 
-def test_a_board_gets_a_bitstream_and_a_clock_with_a_tenth_to_spare(small):
+def shown(core, onboard, folder, capsys):
+    """The report of a core on a board, and what is printed of it."""
+    args = argparse.Namespace(netlist_samples=0)
+    said = command.data(args, core, onboard.placed, onboard, None, 1.0)
+    command.write(folder, core.core, said, onboard, "net.lut")
+    assert json.loads((folder / "report.json").read_text()) == said
+    assert main(["info", str(folder / "report.json")]) == 0
+    return said, capsys.readouterr().out
+
+
+def test_a_board_gets_a_bitstream_and_a_clock_with_a_tenth_to_spare(small, tmp_path, capsys):
     board = boards.find_board("hx8k")
     core = synthesise(small.core, board.part, None, quiet)
     found = place_board(core, board, clock=None, seeds=(1,), say=quiet)
@@ -287,6 +300,17 @@ def test_a_board_gets_a_bitstream_and_a_clock_with_a_tenth_to_spare(small):
     assert len(found.bits) > 100_000
     assert found.contract["link"]["clock_hz"] == round(found.clock)
     assert found.contract["link"]["baud"] == 1_000_000
+    said, out = shown(core, found, tmp_path / "good", capsys)
+    assert said["program"] in out
+    assert said["run"] in out
+    # The same placement under a clock that it misses: nobody is led to program that.
+    said, out = shown(core, dataclasses.replace(found, clock=200e6), tmp_path / "bad", capsys)
+    assert not {"program", "run"} & {*said}
+    missed = f"{100 * (1 - found.fmax / 200e6):.2g} %"
+    assert f"\nclock     200 MHz, missed by {missed}\n" in out
+    assert f"misses the clock of 200 MHz by {missed}; leave --clock out" in said["failed"][0]
+    assert out.splitlines()[-1] == f"bitstream {said['bitstream']}, not to be used: see FAILED"
+    assert "to spare" not in out
 
 
 def test_the_command(model, tmp_path, capsys):
@@ -318,11 +342,24 @@ def test_the_command(model, tmp_path, capsys):
     assert shown.splitlines()[:-1] == out.splitlines()[:-1]
 
 
+def test_a_clock_that_the_board_makes_not_quite_is_said(model, tmp_path, capsys):
+    path = tmp_path / "net.lut"
+    lutgen.save(model, path)
+    options = ["--board", "icebreaker", "--clock", "25.1MHz", "--data", str(tmp_path / "none.npz")]
+    assert main(["synth", str(path), *options]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == (
+        "note: the board makes no clock of 25.1 MHz; it gets the next slower one, 24.75 MHz"
+    )
+    assert "none.npz" in second
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         (["--board", "icebreaker", "--baud", "9000000"], "ask for at most --baud "),
         (["--board", "icebreaker", "--clock", "5MHz"], "no clock of at most 5 MHz"),
+        (["--board", "icebreaker", "--clock", "1GHz"], "greatest that it makes for its iCE40UP5K "),
         (["--device", "hx8k", "--data", "none.npz"], "none.npz"),
         (["--device", "hx8k", "-o", "/proc/here"], "name another folder with -o"),
         ([], "one of --board and --device is needed"),

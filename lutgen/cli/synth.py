@@ -173,7 +173,12 @@ def check_tools(args: argparse.Namespace, part: "Part", board: "Board | None") -
         from lutgen.flows.fpga.onboard import BAUD, check_link
 
         needed.append(part.tools.pack)
-        check_link(board, args.clock, args.baud or BAUD)
+        hz = check_link(board, args.clock, args.baud or BAUD)
+        if args.clock is not None and f"{hz:.4g}" != f"{args.clock:.4g}":
+            common.say(
+                f"note: the board makes no clock of {args.clock / 1e6:.4g} MHz; it gets the next "
+                f"slower one, {hz / 1e6:.4g} MHz"
+            )
     for program in needed:
         steps.find(program)
     if args.netlist_samples and part.family in netlist.SIMULATED:
@@ -260,8 +265,8 @@ def data(
     seconds: float,
 ) -> dict[str, Any]:
     """The report: JSON data."""
+    from lutgen.flows.fpga.clock import SPARE
     from lutgen.flows.fpga.report import poor
-    from lutgen.flows.fpga.synth import SPARE
 
     contract = mapped.core.contract
     failed = []
@@ -294,11 +299,12 @@ def data(
         report["samples_per_second"]["clock"] = round(onboard.clock / contract["interval"], 1)
         if not onboard.met:
             failed.append(
-                f"the clock of {onboard.clock / 1e6:.4g} MHz is faster than the best placement, "
-                f"{placed.fmax['best'] if placed else 0:.1f} MHz"
+                f"the best placement reaches {onboard.fmax / 1e6:.4g} MHz, and misses the clock "
+                f"of {onboard.clock / 1e6:.4g} MHz by {missed(onboard.clock, onboard.fmax)}; "
+                "leave --clock out, or give a slower one"
             )
         elif onboard.spare < SPARE - 1e-6:
-            common.say(f"note: the clock leaves only {onboard.spare:.1%} to spare")
+            common.say(f"note: the clock leaves only {100 * onboard.spare:.3g} % to spare")
     report["netlist"] = (
         None
         if netlist is None
@@ -337,7 +343,9 @@ def write(
         name = f"{core.contract['name']}{Path(onboard.suffix).suffix}"
         write_bytes(folder / name, onboard.bits)
         report["bitstream"] = str(folder / name)
-        report["program"] = onboard.board.program(str(folder / name))
+    # Nobody is to be led to run what failed.
+    if onboard is not None and not report["failed"]:
+        report["program"] = onboard.board.program(report["bitstream"])
         run = ["lutgen", "run", model, "--port", "TTY", "--contract", str(folder / "core.json")]
         report["run"] = shlex.join([*run, "--data", "D.npz"])
     write_text(folder / "report.json", json.dumps(report, indent=1) + "\n")
@@ -404,10 +412,14 @@ def show(report: dict[str, Any], folder: Path) -> None:
             f"best: {report['interval']:,} cycles each"
         )
     if "board" in report:
-        print(
-            f"clock     {report['clock_hz'] / 1e6:.4g} MHz, {100 * report['clock_spare']:.0f} % to "
-            f"spare: {report['samples_per_second']['clock']:,.0f} samples/s"
-        )
+        hz, best = report["clock_hz"], report["fmax_mhz"]["best"] * 1e6
+        if hz > best:
+            print(f"clock     {hz / 1e6:.4g} MHz, missed by {missed(hz, best)}")
+        else:
+            print(
+                f"clock     {hz / 1e6:.4g} MHz, {100 * (1 - hz / best):.3g} % to spare: "
+                f"{report['samples_per_second']['clock']:,.0f} samples/s"
+            )
     if report["netlist"] is not None and report["netlist"]["passed"]:
         print(f"netlist   {report['netlist']['samples']} results, all equal to golden")
     if report.get("energy"):
@@ -421,9 +433,17 @@ def show(report: dict[str, Any], folder: Path) -> None:
     earlier = "" if before <= times["all"] else f"; its steps took {before:.0f} s when they ran"
     print(f"wrote     {folder}/ in {times['all']:.0f} s{earlier}")
     if "bitstream" in report:
+        if report["failed"]:
+            print(f"bitstream {report['bitstream']}, not to be used: see FAILED")
+            return
         print(f"bitstream {report['bitstream']}")
         # Reports of earlier versions have neither.
         if "program" in report:
             print(f"program   {report['program'] or 'with the tool of the board'}")
         if "run" in report:
             print(f"then      {report['run']}")
+
+
+def missed(clock: float, fmax: float) -> str:
+    """By how much of a clock a placement misses it."""
+    return f"{100 * (1 - fmax / clock):.2g} %"

@@ -1,5 +1,6 @@
 """A core on a board: link, clock, pins, bitstream."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +9,9 @@ from lutgen.cost.area import Area
 from lutgen.errors import LutgenError
 from lutgen.flows.fpga import plan
 from lutgen.flows.fpga.boards import Board
+from lutgen.flows.fpga.clock import SPARE, search
 from lutgen.flows.fpga.steps import Done, play
-from lutgen.flows.fpga.synth import SPARE, Placed, Say, Synthesised, place
+from lutgen.flows.fpga.synth import Placed, Say, Synthesised, place
 from lutgen.gateware.link import board_core
 from lutgen.numeric import ceil_div
 from lutgen.spec.link import MIN_CLOCKS, Uart, default_buffer
@@ -20,8 +22,6 @@ __all__ = ["BAUD", "OnBoard", "check_link", "link_area", "place_board"]
 BAUD = 1_000_000
 # What the link takes beside its buffers; see docs/guide/boards.md.
 LINK = Area(luts=930, ffs=600)
-GAIN = 1.15  # that a faster clock must bring, for another pass
-TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,19 @@ class OnBoard:
         return self.board.part.tools.bitstream
 
     @property
+    def fmax(self) -> float:
+        """Hz that the best placement reaches."""
+        return self.placed.fmax["best"] * 1e6
+
+    @property
     def met(self) -> bool:
         """Whether the best placement reaches the clock."""
-        return self.placed.fmax["best"] * 1e6 >= self.clock
+        return self.fmax >= self.clock
 
     @property
     def spare(self) -> float:
-        """The part of its greatest frequency that the clock leaves."""
-        return 1 - self.clock / (self.placed.fmax["best"] * 1e6)
+        """The part of its greatest frequency that the clock leaves; negative where it is missed."""
+        return 1 - self.clock / self.fmax
 
 
 def link_area(source: PortSpec, board: Board) -> Area:
@@ -81,19 +86,21 @@ def link_area(source: PortSpec, board: Board) -> Area:
 
 
 def first_clock(board: Board, asked: float) -> tuple[Any, float]:
-    """The loop (None for the board's own clock) and Hz of the fastest clock of at most ``asked``.
+    """The loop (None for the board's own clock) and Hz of the fastest clock of at most ``asked``
+    that the board makes and its part distributes.
 
     Raises
     ------
     LutgenError
         If the board makes none so slow.
     """
-    pll = board.pll(asked)
+    pll = board.pll(min(asked, board.part.limit))
     return pll, board.clock if pll is None else pll.hz
 
 
-def check_link(board: Board, clock: float | None, baud: int) -> None:
-    """Complains of a clock or a baud rate that the board can't have, before anything is built.
+def check_link(board: Board, clock: float | None, baud: int) -> float:
+    """Hz of the board's clock; complains of a clock or a baud rate that the board can't have,
+    before anything is built.
 
     Parameters
     ----------
@@ -105,10 +112,21 @@ def check_link(board: Board, clock: float | None, baud: int) -> None:
     Raises
     ------
     LutgenError
-        If the board makes no clock so slow, or that clock is too slow for the rate.
+        If the board makes no clock so slow or so fast, or that clock is too slow for the rate.
     """
-    _, hz = first_clock(board, clock or board.part.clock)
+    part = board.part
+    most = first_clock(board, math.inf)[1]
+    # A thousandth: a frequency as messages print it.
+    if clock is not None and clock > most * 1.001:
+        raise LutgenError(
+            f"argument --clock: board {board.name} has no clock of {clock / 1e6:.4g} MHz: the "
+            f"greatest that it makes for its {part.device.part} is {most / 1e6:.4g}MHz; cores "
+            f"reach about {part.clock / 1e6:.4g} MHz there, and without --clock the fastest that "
+            "placement reaches is chosen"
+        )
+    _, hz = first_clock(board, clock or part.clock)
     _check_baud(board, hz, baud)
+    return hz
 
 
 def _check_baud(board: Board, hz: float, baud: int) -> None:
@@ -131,37 +149,29 @@ def place_board(
     seeds: Sequence[int],
     say: Say,
 ) -> OnBoard:
-    """Puts a core on a board and chooses its clock: the fastest that the best placement reaches
-    with a tenth to spare. A clock that is given is kept.
+    """Puts a core on a board and chooses its clock: as fast as the best placement reaches with a
+    tenth to spare, or with less where a few placements find none. A clock that is given is kept.
 
     Raises
     ------
     LutgenError
-        If it does not fit, or the board makes no clock so slow, or that clock is too slow for the
-        baud rate.
+        If it does not fit, or the board makes no clock so slow or so fast, or that clock is too
+        slow for the baud rate, or no placement reaches its clock.
     """
-    asked = clock or core.part.clock
-    for number in range(TRIES):
-        pll, hz = first_clock(board, asked)
+    start = check_link(board, clock, baud)
+
+    def clock_of(asked: float) -> float:
+        _, hz = first_clock(board, asked)
         _check_baud(board, hz, baud)
-        # The first try, where nothing is known yet, takes one seed.
-        first = clock is None and number == 0
-        found = _place(core, board, pll, hz, baud, seeds[:1] if first else seeds, say)
-        reach = found.placed.fmax["best"] * 1e6 * (1 - SPARE)
-        if clock is not None or (not first and hz <= reach):
-            return found
-        asked = reach
-        _, better = first_clock(board, asked)
-        if first and hz <= reach and better < GAIN * hz and len(seeds) == 1:
-            return found
-        say(
-            f"placement reaches {found.placed.fmax['best']:.1f} MHz; the board's clock is chosen "
-            f"to leave {SPARE:.0%} of that to spare: {better / 1e6:.4g} MHz, placed anew"
-        )
-    raise LutgenError(
-        f"board {board.name}: no clock was found that placement reaches with {SPARE:.0%} to spare; "
-        f"give one with --clock, less than {asked / 1e6:.4g}MHz"
-    )
+        return hz
+
+    def put(hz: float, seeds: Sequence[int]) -> OnBoard:
+        pll, _ = first_clock(board, hz)
+        return _place(core, board, pll, hz, baud, seeds, say)
+
+    if clock is not None:
+        return put(start, seeds)
+    return search(start, clock_of, put, seeds, say)
 
 
 def _place(

@@ -1,6 +1,7 @@
 """FPGAs as the tools call them."""
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -111,6 +112,8 @@ class Part:
         For the report.
     clock : float
         Hz that placement aims at where nobody says: what such cores reach there.
+    limit : float
+        Hz that a global clock may have by the data sheet; infinite where that is not known.
     """
 
     device: Device
@@ -119,6 +122,7 @@ class Part:
     package: str
     speed: str
     clock: float
+    limit: float = math.inf
 
     @property
     def family(self) -> str:
@@ -152,7 +156,10 @@ class Part:
 
 def ice40(name: str, package: str, clock: float) -> Part:
     """An iCE40; its name tells the speed."""
-    return Part(DEVICES[name], "ice40", (f"--{name}", "--package", package), package, "", clock)
+    args = (f"--{name}", "--package", package)
+    # fMAX_GBUF of Lattice FPGA-DS-02008 (UltraPlus) and FPGA-DS-02029 (LP, HX).
+    limit = 185e6 if name.startswith("up") else 275e6
+    return Part(DEVICES[name], "ice40", args, package, "", clock, limit)
 
 
 def ecp5(name: str, package: str, speed: str, kind: str = "") -> Part:

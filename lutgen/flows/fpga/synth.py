@@ -14,10 +14,7 @@ from lutgen.flows.fpga.steps import Done, ToolError, play
 from lutgen.flows.mapping import BY_NETLIST, Mapped, count_cells
 from lutgen.gateware.build import Core
 
-__all__ = ["SPARE", "Placed", "Synthesised", "place", "synthesise"]
-
-# Of the greatest frequency, what a clock leaves to temperature, voltage and age.
-SPARE = 0.1
+__all__ = ["Placed", "Synthesised", "place", "synthesise"]
 
 # Lookup tables, estimated, from which on a core is mapped stage by stage.
 LARGE = 30_000
