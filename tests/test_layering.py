@@ -13,7 +13,7 @@ PACKAGE = Path(lutgen.__file__).parent
 ROWS = (
     {"errors"},
     {"scratch"},
-    {"numeric", "files", "resources", "reading"},
+    {"numeric", "files", "resources", "reading", "words"},
     {"archive", "store"},
     {"spec"},
     {"model"},

@@ -12,6 +12,7 @@ from lutgen.cli.samples import NOTHING, File, read, taken
 from lutgen.errors import LutgenError
 from lutgen.numeric import Format
 from lutgen.reading import free_memory, megabytes
+from lutgen.words import counted
 
 if TYPE_CHECKING:
     from lutgen.gateware.build import Core
@@ -65,7 +66,8 @@ def check_count(count: int, elements: int, option: str) -> None:
     each, room = COPIES * 8 * elements, free_memory()
     if count * each > room:
         raise LutgenError(
-            f"argument {option}: {count:,} samples take about {megabytes(count * each)} of memory, "
+            f"argument {option}: {counted(count, 'sample', ',')} "
+            f"{'takes' if count == 1 else 'take'} about {megabytes(count * each)} of memory, "
             f"of which {megabytes(room)} are free; ask for at most {room // each:,}"
         )
 
@@ -90,7 +92,7 @@ def model_case(
         q = np.random.default_rng(seed).integers(fmt.low, fmt.high + 1, shape)
     else:
         q, said = taken(file, model.input, model.provenance, samples or 50)
-        source = f"{len(q)} samples of {file.path}"
+        source = f"{counted(len(q), 'sample')} of {file.path}"
     golden = model.run(q)
     expected = golden[model.nodes[-1].name]
     words = core.load_image(model) if core.contract["load"] else None

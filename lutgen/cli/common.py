@@ -13,6 +13,7 @@ from lutgen.cli.faults import printable
 from lutgen.errors import LutgenError
 from lutgen.files import reason
 from lutgen.reading import read_json, read_plain
+from lutgen.words import counted
 
 if TYPE_CHECKING:
     from lutgen.gateware.build import Core
@@ -381,9 +382,9 @@ def print_core(contract: dict[str, Any]) -> None:
     print(f"input     {port_text(source)}")
     print(f"output    {port_text(sink)}, {sink['kind']}")
     if contract["load"]:
-        print(f"load      {contract['load']['words']} words of 32 bits")
-    print(f"latency   {contract['latency']} cycles")
-    print(f"interval  {contract['interval']} cycles")
+        print(f"load      {counted(contract['load']['words'], 'word')} of 32 bits")
+    print(f"latency   {counted(contract['latency'], 'cycle')}")
+    print(f"interval  {counted(contract['interval'], 'cycle')}")
     if contract.get("bottleneck"):
         print(f"slowest   {contract['bottleneck']} (*)")
 
@@ -391,5 +392,5 @@ def print_core(contract: dict[str, Any]) -> None:
 def port_text(port: dict[str, Any]) -> str:
     """A stream in words."""
     kind = f"{'int' if port['signed'] else 'uint'}{port['bits']}"
-    beats = f"{port['beats']} beat{'s' if port['beats'] > 1 else ''}"
+    beats = counted(port["beats"], "beat")
     return f"{port['elements']} x {kind}, {beats} of {port['lanes']}"

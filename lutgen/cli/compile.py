@@ -9,6 +9,7 @@ from lutgen.cli import common
 from lutgen.cli.engine import options_of
 from lutgen.errors import LutgenError
 from lutgen.files import check_folder
+from lutgen.words import counted
 
 if TYPE_CHECKING:
     from lutgen.host.fit import MisfitError
@@ -124,7 +125,7 @@ def show(data: dict[str, Any]) -> None:
         ["total", "", "", None, None, None, total["passes"], *(total["bytes"][s] for s in streams)]
     )
     common.print_table(["node", "on", "does", *columns, *streams], rows)
-    print(f"batch     {data['batch']} samples; passes and bytes are those of a batch")
+    print(f"batch     {counted(data['batch'], 'sample')}; passes and bytes are those of a batch")
     for step in data["steps"]:
         if step["on"] == "host":
             print(f"host      {step['gives']}: {step['why']}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lutgen.cli import common
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable
+from lutgen.words import counted
 
 if TYPE_CHECKING:
     from lutgen.spec.engine import EngineSpec
@@ -164,7 +165,7 @@ def notes_on(spec: "EngineSpec") -> list[str]:
             f"and are large; {mend} makes them smaller, and slower"
         )
     if spec.outputs > 256:
-        notes.append(f"{spec.outputs} outputs a tile: this may take a minute")
+        notes.append(f"{counted(spec.outputs, 'output')} a tile: this may take a minute")
     return notes
 
 
@@ -185,16 +186,16 @@ def show_contract(path: Path, args: argparse.Namespace) -> int:
 def show(spec: "EngineSpec", name: str) -> None:
     """What an engine is, on the terminal."""
     print(
-        f"engine    {name}: {spec.matchers} x {spec.lanes} outputs, "
-        f"{spec.fan_in} of up to {spec.codebooks} codebooks a cycle, {spec.rows} rows"
+        f"engine    {name}: {spec.matchers} x {counted(spec.lanes, 'output')}, {spec.fan_in} "
+        f"of up to {counted(spec.codebooks, 'codebook')} a cycle, {counted(spec.rows, 'row')}"
     )
     print(
-        f"lookups   {spec.operations:,} operations of a matrix product a cycle, "
+        f"lookups   {counted(spec.operations, 'operation', ',')} of a matrix product a cycle, "
         f"accumulators of {spec.acc.bits} bits"
     )
     print(
         f"encoders  {spec.encoders} of {spec.metric}, v = {spec.subvec}, c = {spec.centroids}; "
-        f"a row's group in {spec.encode_interval} cycles"
+        f"a row's group in {counted(spec.encode_interval, 'cycle')}"
         f"{', on enc_clk' if spec.two_clocks else ''}"
     )
     streams: list[tuple[str, Any]] = [

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from lutgen.words import counted
+
 __all__ = ["draw"]
 
 WIDE, HIGH = 330, 82  # a box
@@ -140,8 +142,8 @@ def _title(contract: dict[str, Any]) -> Iterable[str]:
     bits = sum(contract["resources"].values())
     yield _text(MARGIN, MARGIN + 12, contract["name"], 20, fill=INK, font_weight="bold")
     line = (
-        f"interval {contract['interval']:,} cycles, latency {contract['latency']:,}, "
-        f"{bits:,} memory bits"
+        f"interval {counted(contract['interval'], 'cycle', ',')}, latency {contract['latency']:,}, "
+        f"{counted(bits, 'memory bit', ',')}"
     )
     yield _text(MARGIN, MARGIN + 34, line, 13, fill=SOFT)
 
@@ -221,7 +223,7 @@ def _box(box: Box, contract: dict[str, Any]) -> Iterable[str]:
         what = "AXI4-Stream " + port["port"]
         if box.name == "output":
             what += f", {port['kind']}"
-        beats = "1 beat" if port["beats"] == 1 else f"{port['beats']:,} beats"
+        beats = counted(port["beats"], "beat", ",")
         yield _text(x + 14, y + 44, f"{port['elements']:,} {BY} {kind} in {beats}", 12, fill=INK)
         yield _text(x + 14, y + 63, what, 12, fill=SOFT)
         return
@@ -231,10 +233,10 @@ def _box(box: Box, contract: dict[str, Any]) -> Iterable[str]:
     # Its queues are drawn as arrows, and counted with them.
     bits = sum(value for key, value in stage["resources"].items() if key != "queue")
     if bits:
-        yield _text(right, y + 42, f"{bits:,} bits", 12, fill=INK, text_anchor="end")
+        yield _text(right, y + 42, counted(bits, "bit", ","), 12, fill=INK, text_anchor="end")
     share = stage["interval"] / contract["interval"]
     bar = WIDE - 28
-    busy = f"{stage['interval']:,} cycles" + (", the bottleneck" if hot else "")
+    busy = counted(stage["interval"], "cycle", ",") + (", the bottleneck" if hot else "")
     yield _text(x + 14, y + 61, busy, 12, fill=HOT if hot else SOFT)
     percent = f"{share:.0%}" if share >= 0.01 else "under 1%"
     yield _text(right, y + 61, f"{percent} busy", 12, fill=SOFT, text_anchor="end")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lutgen.cli import common
 from lutgen.errors import LutgenError
+from lutgen.words import counted
 
 if TYPE_CHECKING:
     from lutgen.cli.samples import File
@@ -300,7 +301,7 @@ def stream(
         if now - said >= EVERY and not quiet:
             said = now
             rate = done / (now - start)
-            common.say(f"{done} of {total} samples, {rate:,.0f} a second")
+            common.say(f"{done} of {counted(total, 'sample')}, {rate:,.0f} a second")
 
     got = board.run(pack(case.inputs, contract["input"]), progress)
     return unpack(got, contract["output"]), time.monotonic() - start
@@ -352,13 +353,13 @@ def show(report: dict[str, Any]) -> None:
     place = "simulated board" if report["simulated"] else report["port"]
     print(f"board     {report['name']} ({report['fingerprint']}), {place}")
     if report["accuracy"] is not None:
-        print(f"accuracy  {100 * report['accuracy']:.2f} %, {report['samples']} samples")
+        print(f"accuracy  {100 * report['accuracy']:.2f} %, {counted(report['samples'], 'sample')}")
     if report["mismatches"] is None:
         print(f"results   {report['samples']}, compared with nothing: no MODEL.lut")
     elif report["mismatches"]:
         print(
-            f"FAILED    {report['mismatches']} of {report['samples']} results differ from golden, "
-            f"the first that of sample {report['first_mismatch']}"
+            f"FAILED    {report['mismatches']} of {counted(report['samples'], 'result')} differ "
+            f"from golden, the first that of sample {report['first_mismatch']}"
         )
     else:
         print(f"results   {report['samples']}, all equal to golden")
@@ -377,6 +378,7 @@ def show(report: dict[str, Any]) -> None:
     errors = report["counters"]["link_errors"]
     if errors or report["resent_bytes"] or report["repeated_samples"]:
         print(
-            f"line      {errors} broken frames, {report['resent_bytes']} bytes and "
-            f"{report['repeated_samples']} samples sent again"
+            f"line      {counted(errors, 'broken frame')}, "
+            f"{counted(report['resent_bytes'], 'byte')} and "
+            f"{counted(report['repeated_samples'], 'sample')} sent again"
         )

@@ -8,6 +8,7 @@ from lutgen.cli import common, engine_sim
 from lutgen.cli.cases import Case, check_built, file_of, loadable_case, model_case
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable
+from lutgen.words import counted
 
 if TYPE_CHECKING:
     from lutgen.flows import LayerReport, SimReport
@@ -266,8 +267,8 @@ def show(case: Case, report: "SimReport", args: argparse.Namespace) -> None:
     built = "from the cache" if report.cached else "built"
     print(f"core      {case.contract['name']}: {case.source}, gaps {args.gaps:g}, seed {args.seed}")
     print(
-        f"ran       {core.cycles} cycles in {report.run_seconds:.1f} s; {report.simulator}, "
-        f"{report.driver} driver, {built} in {report.build_seconds:.1f} s"
+        f"ran       {counted(core.cycles, 'cycle')} in {report.run_seconds:.1f} s; "
+        f"{report.simulator}, {report.driver} driver, {built} in {report.build_seconds:.1f} s"
     )
     print(
         f"speed     {report.cycles_per_second:,.0f} cycles and {report.samples_per_second:,.1f} "
@@ -285,8 +286,8 @@ def show(case: Case, report: "SimReport", args: argparse.Namespace) -> None:
                 print(f"          {text}")
         return
     print(
-        f"outputs   {core.samples} results (stalled, then at full speed), {core.words} words, "
-        "all equal to golden"
+        f"outputs   {counted(core.samples, 'result')} (stalled, then at full speed), "
+        f"{counted(core.words, 'word')}, all equal to golden"
     )
     if core.latency is None:
         return
@@ -295,7 +296,7 @@ def show(case: Case, report: "SimReport", args: argparse.Namespace) -> None:
         ("interval", core.interval, core.expected_interval),
     ):
         verdict = "as the contract says" if got == want else f"FAILED: the contract says {want}"
-        print(f"{name:<9} {got} cycles, {verdict}")
+        print(f"{name:<9} {counted(got, 'cycle')}, {verdict}")
     if not core.steady:
         print("FAILED    the interval is not steady")
 

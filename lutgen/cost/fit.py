@@ -26,6 +26,7 @@ from lutgen.spec.target import (
     spend_forms,
     squeeze_forms,
 )
+from lutgen.words import counted
 
 __all__ = ["Built", "Fit", "Ladder", "excess"]
 
@@ -191,7 +192,10 @@ class Fit:
     def fit(self, interval: int) -> _Try | None:
         """A core that fits; None if none was found."""
         if interval not in self._found:
-            self.say(f"looking for a core of {interval} cycles that fits {self.device.name} ...")
+            self.say(
+                f"looking for a core of {counted(interval, 'cycle')} that fits "
+                f"{self.device.name} ..."
+            )
             self._found[interval] = self._fit(interval)
         return self._found[interval]
 

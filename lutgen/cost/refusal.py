@@ -10,6 +10,7 @@ from lutgen.cost.retrain import proposals, retrained, spelled
 from lutgen.cost.ways import UnmetError
 from lutgen.errors import LutgenError
 from lutgen.spec.target import DEVICES
+from lutgen.words import counted
 
 __all__ = ["Mend", "MisfitError", "Refusal"]
 
@@ -124,7 +125,7 @@ class Refusal:
         if self.interval is not None and key in self.request.bursts:
             exact = self.request.bursts[key]
             return burst_text(self.request.model.name, self.interval, exact, None)
-        wish = "" if self.interval is None else f" of at most {self.interval} cycles"
+        wish = "" if self.interval is None else f" of at most {counted(self.interval, 'cycle')}"
         if loose is not None:
             need, most = self._excess(loose[1].area)[0][1], self._most(loose[1].area)
         else:

@@ -17,6 +17,7 @@ from lutgen.model import Model
 from lutgen.model.fold import Fold
 from lutgen.spec.network import NetworkSpec
 from lutgen.spec.target import DEVICES, TARGETS, Device, Form, Target, choose_forms
+from lutgen.words import counted
 
 __all__ = ["LOOSE", "Request", "Solution", "burst_text"]
 
@@ -168,7 +169,7 @@ class Request:
         fastest = self.attempt(name, None, margin)
         if fastest is None or fastest.spec.timing.interval > interval:
             return None
-        return replace(fastest, why=f"{interval} cycles were asked for")
+        return replace(fastest, why=asked(interval))
 
     def _searches(
         self, name: str, interval: int | None, margin: float, quick: bool
@@ -226,7 +227,7 @@ class Request:
         return None
 
     def _solution(self, fit: Fit, wanted: int, built: Built, interval: int | None) -> Solution:
-        why = self._why(fit, wanted) if interval is None else f"{interval} cycles were asked for"
+        why = self._why(fit, wanted) if interval is None else asked(interval)
         folds, area, target = fit.solver.folds(built.way), built.area, built.target
         return Solution(
             built.spec, folds, wanted, built.cost, area, target, built.forms, fit.device, why
@@ -243,11 +244,11 @@ class Request:
             if not error.needs:
                 return "no folds of the stages together are faster"
             name, least = next(iter(error.needs.items()))
-            return f"{title(name)} can't be faster than {least} cycles"
+            return f"{title(name)} can't be faster than {counted(least, 'cycle')}"
         near = fit.near(faster[-1])
         if not near:
-            return f"{faster[-1]} cycles fit but for the queues"
-        return f"{faster[-1]} cycles would take {near[0][1]} that are free"
+            return f"{counted(faster[-1], 'cycle')} would fit but for the queues"
+        return f"{counted(faster[-1], 'cycle')} would take {near[0][1]} that are free"
 
     def for_interval(self, target: Target, interval: int) -> Solution:
         """The cheapest core of at most so many cycles, of any size.
@@ -291,7 +292,7 @@ class Request:
             spec = solver.spec(way)
             exact = spec.timing.interval
             if exact <= interval:
-                why = f"{interval} cycles were asked for, and nothing cheaper does it"
+                why = f"{asked(interval)}, and nothing cheaper does it"
                 forms = choose_forms(core_memories(spec), target)
                 area = core_area(spec, target)
                 folds = solver.folds(way)
@@ -303,10 +304,15 @@ class Request:
         return exact
 
 
+def asked(interval: int) -> str:
+    """Why a core is no faster than it could be."""
+    return f"{counted(interval, 'cycle')} {'was' if interval == 1 else 'were'} asked for"
+
+
 def burst_text(name: str, interval: int, exact: int, ask: int | None) -> str:
     """That stages wait for each other."""
     more = "" if ask is None else f"; ask for {ask} or more"
     return (
-        f"{name}: the stages can do it in {interval} cycles, but together they take {exact}: they "
-        f"wait for each other{more}"
+        f"{name}: the stages can do it in {counted(interval, 'cycle')}, but together they "
+        f"take {exact}: they wait for each other{more}"
     )

@@ -25,6 +25,7 @@ from lutgen.spec.conv import Conv2dSpec
 from lutgen.spec.linear import LinearSpec
 from lutgen.spec.network import NetworkSpec, PortSpec
 from lutgen.spec.target import Target
+from lutgen.words import counted
 
 __all__ = ["Solver", "UnmetError", "Way", "Wishes", "title"]
 
@@ -251,11 +252,11 @@ class Solver:
         at = bisect_left(some, True, key=lambda k: self.reach(k) is not None)
         ask = some[at] if at < len(some) else None
         if not needs:
-            text = f"no folds of the stages together take at most {interval} cycles"
+            text = f"no folds of the stages together take at most {counted(interval, 'cycle')}"
             return UnmetError(f"{self.model.name}: {text}", needs, ask)
         worst, *others = slow
         text = (
-            f"{title(worst)}: can't be faster than {needs[worst]} cycles, "
+            f"{title(worst)}: can't be faster than {counted(needs[worst], 'cycle')}, "
             f"{needs[worst] - interval} more than the {interval} asked for"
         )
         if others:

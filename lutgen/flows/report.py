@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from lutgen.words import counted
+
 __all__ = ["CoreReport", "LayerReport", "SimReport"]
 
 
@@ -29,7 +31,7 @@ class LayerReport:
         """One line on the first element that differs."""
         at = self.first_mismatch
         if at is None:
-            return f"{self.name}: {self.words} words, all equal to golden"
+            return f"{self.name}: {counted(self.words, 'word')}, all equal to golden"
         return (
             f"{self.name}, sample {at['sample']}, element {at['element']}: got {at['got']}, "
             f"expected {at['expected']} (pass {at['pass']!r})"
@@ -107,19 +109,20 @@ class CoreReport:
         if self.first_mismatch is not None:
             at = self.first_mismatch
             return (
-                f"{name}{self.mismatches} of {self.words} output words differ; the first: sample "
-                f"{at['sample']}, element {at['element']}: got {at['got']}, "
+                f"{name}{self.mismatches} of {counted(self.words, 'output word')} differ; the "
+                f"first: sample {at['sample']}, element {at['element']}: got {at['got']}, "
                 f"expected {at['expected']} (pass {at['pass']!r}, result {at['result']})"
             )
         if self.errors:
             return f"{name}{self.errors[0]}"
         if not self.timing_ok:
             return (
-                f"{name}latency {self.latency} and interval {self.interval} cycles measured, "
-                f"{self.expected_latency} and {self.expected_interval} promised"
+                f"{name}latency {self.latency} and interval {counted(self.interval, 'cycle')} "
+                f"measured, {self.expected_latency} and {self.expected_interval} promised"
                 + ("" if self.steady else "; the interval is not steady")
             )
-        return f"{name}{self.samples} results, {self.words} output words, all as expected"
+        words = counted(self.words, "output word")
+        return f"{name}{counted(self.samples, 'result')}, {words}, all as expected"
 
 
 @dataclass(frozen=True)
