@@ -18,6 +18,7 @@ from lutgen import __version__, load, save
 from lutgen.cli import main as cli
 from lutgen.cli.main import main
 from lutgen.flows import tools
+from lutgen.formal.claims import CLAIMS
 
 ENGINE = ["--codebooks", "3", "--subvec", "2", "--centroids", "4", "--rows", "4", "--lanes", "2"]
 
@@ -56,6 +57,22 @@ def test_help_and_version(capsys):
         assert f"    {command}" in text
         assert main([command, "--help"]) == 0
         assert f"usage: lutgen {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_says_what_a_command_does(command, capsys):
+    assert main([command, "--help"]) == 0
+    usage, about, *_ = capsys.readouterr().out.split("\n\n")
+    assert about[0].isupper()
+    assert about.endswith(".")
+    # A number is N wherever one is asked for, not the option's name again.
+    assert "--seed SEED" not in usage
+
+
+def test_help_names_the_parts_that_can_be_proven(capsys):
+    assert main(["prove", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(re.search(rf"\b{part}\b", text) for part in CLAIMS)
 
 
 @pytest.mark.parametrize(

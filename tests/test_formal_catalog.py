@@ -12,7 +12,8 @@ from lutgen.cli.main import main
 from lutgen.errors import LutgenError
 from lutgen.flows import prove
 from lutgen.formal.axilite import AxiLiteProof
-from lutgen.formal.catalog import CASES, CLAIMS, small_layer
+from lutgen.formal.catalog import CASES, small_layer
+from lutgen.formal.claims import CLAIMS
 from lutgen.formal.crossing import CrossingProof
 from lutgen.formal.drain import DrainProof, OneClockProof
 from lutgen.formal.fifo import FifoProof

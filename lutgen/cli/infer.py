@@ -11,13 +11,21 @@ from lutgen.cli.samples import clamping, read
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable, write_with
 from lutgen.model import Model
+from lutgen.words import counted
 
 __all__ = ["add", "run"]
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds the subcommand."""
-    parser = subparsers.add_parser("infer", help="run a model on samples, bit for bit")
+    parser = subparsers.add_parser(
+        "infer",
+        help="run a model on samples, bit for bit",
+        description="Runs a model on samples in integers, which every core made from it equals "
+        "bit for bit. Prints the accuracy where the data have labels, and writes outputs and "
+        "classes with -o.",
+        allow_abbrev=False,
+    )
     parser.add_argument("model", metavar="MODEL.lut", help="the model")
     parser.add_argument(
         "--data",
@@ -34,6 +42,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument(
         "--seed",
         type=int,
+        metavar="N",
         help="of the split of digits (default: that of the model's training)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -77,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0
     what = "no labels" if accuracy is None else f"accuracy {100 * accuracy:.2f} %"
-    print(f"{args.model}: {len(found.classes)} samples of {args.data}, {what}")
+    print(f"{args.model}: {counted(len(found.classes), 'sample')} of {args.data}, {what}")
     return 0
 
 

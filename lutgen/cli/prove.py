@@ -6,6 +6,7 @@ from typing import Any
 
 from lutgen.cli import common
 from lutgen.errors import LutgenError
+from lutgen.formal.claims import CLAIMS
 
 __all__ = ["add", "run"]
 
@@ -21,7 +22,12 @@ def add(subparsers: Any) -> None:
         "Status 1 if one is not proven.",
         allow_abbrev=False,
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help="only these (default: all)")
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"only these of {', '.join(CLAIMS)} (default: all)",
+    )
     parser.add_argument("--quick", action="store_true", help="a shape or two of each part")
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep scripts, logs and counterexamples there"
@@ -32,7 +38,7 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Proves and prints."""
     from lutgen.flows import prove
-    from lutgen.formal.catalog import CASES, CLAIMS
+    from lutgen.formal.catalog import CASES
 
     for part in args.parts:
         if part not in CLAIMS:

@@ -24,22 +24,7 @@ from lutgen.spec.ring import RingSpec, WalkSpec
 from lutgen.spec.stream import RegrouperSpec
 from lutgen.spec.window import WindowSpec
 
-__all__ = ["CASES", "CLAIMS", "Case", "small_layer"]
-
-CLAIMS = {
-    "fifo": "no loss, no doubling, order; offers hold while stalled; space is exact; progress",
-    "regrouper": "no loss, no doubling, order, zeros after the last item; progress",
-    "index_buffer": "rows walked once each and unspoilt; results only with space; progress",
-    "ledger": "ready windows are there; needed pixels are never overwritten; progress",
-    "lines": "words read are those of their windows; no address past the last row, whatever stalls",
-    "port": "whole samples go on; results of good frames only, once, in order; exact accounts",
-    "axilite": "one response for each address and data; responses, values, strobes as the map says",
-    "crossing": "no loss, no doubling, order, whatever two clocks do; offers hold; progress",
-    "drain": "an idle engine holds nothing, on either clock; a job takes its own rows and errors",
-    "packet": "one packet of results a job, however it ends; nothing is left behind it",
-    "intake": "a frame that does not count changes nothing; what waits is unspoilt; one answer",
-    "pingpong": "no use before its load, no load before the last read; turns; progress",
-}
+__all__ = ["CASES", "Case", "small_layer"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +34,7 @@ class Case:
     Parameters
     ----------
     part : str
-        A key of `CLAIMS`.
+        A key of `lutgen.formal.claims.CLAIMS`.
     shape : str
         Which shape of the part it is about.
     make : callable() -> Proof
