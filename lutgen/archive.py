@@ -87,6 +87,8 @@ class Archive:
         What the file should be, such as ``a lutgen model``.
     mend : str
         What errors say is to be done.
+    foreign : str or None
+        What they say where the file is no archive at all; None for ``mend``.
 
     Raises
     ------
@@ -94,11 +96,13 @@ class Archive:
         Where the file is no archive, or one that numpy does not write.
     """
 
-    def __init__(self, file: BinaryIO, where: str, what: str, mend: str):
+    def __init__(
+        self, file: BinaryIO, where: str, what: str, mend: str, foreign: str | None = None
+    ):
         self.where, self.mend = where, mend
         self.bytes = os.fstat(file.fileno()).st_size
         if file.read(2) != b"PK":
-            raise ArchiveError(f"{where}: is not {what}: it is no .npz archive; {mend}")
+            raise ArchiveError(f"{where}: is not {what}: it is no .npz archive; {foreign or mend}")
         try:
             _check_table(file, self.bytes)
             self._zip = zipfile.ZipFile(file)
@@ -216,13 +220,15 @@ class WrongError(Exception):
 
 
 @contextmanager
-def open_archive(path: str | os.PathLike[str], what: str, mend: str) -> Iterator[Archive]:
+def open_archive(
+    path: str | os.PathLike[str], what: str, mend: str, foreign: str | None = None
+) -> Iterator[Archive]:
     """Opens an archive.
 
     Parameters
     ----------
     path : path
-    what, mend : str
+    what, mend, foreign : str
         See `Archive`.
 
     Raises
@@ -232,7 +238,7 @@ def open_archive(path: str | os.PathLike[str], what: str, mend: str) -> Iterator
     """
     try:
         with open_plain(path) as file:
-            yield Archive(file, os.fspath(path), what, mend)
+            yield Archive(file, os.fspath(path), what, mend, foreign)
     except OSError as error:
         raise ArchiveError(f"{path}: can't be read: {reason(error)}") from error
 

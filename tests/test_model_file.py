@@ -128,6 +128,21 @@ def test_foreign(tmp_path, data):
     assert "not a lutgen model" in message(path) or "damaged" in message(path)
 
 
+def test_what_is_no_model_says_what_to_name(tmp_path):
+    """Another file, and what training writes beside a model."""
+    path = tmp_path / "digits.v"
+    path.write_text("module digits; endmodule")
+    assert message(path) == "is not a lutgen model: it is no .npz archive; name a .lut file"
+    path = tmp_path / "digits.lut.ckpt"
+    manifest = json.dumps({"format": "lutgen-checkpoint", "version": 1})
+    with path.open("wb") as file:
+        np.savez(file, manifest=np.array(manifest))
+    assert message(path) == (
+        "is a checkpoint of training, not a model; name the .lut that the training wrote, or go "
+        "on from here with `lutgen train --start`"
+    )
+
+
 def test_other_numpy_files(tmp_path):
     path = tmp_path / "x.lut"
     with path.open("wb") as out:

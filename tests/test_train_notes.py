@@ -186,7 +186,7 @@ def test_channels_first_are_not_trained_on_as_rows(tmp_path, capsys, shape):
     text = capsys.readouterr().err
     assert text.count("\n") == 1
     assert f"x_train is n x {'x'.join(map(str, shape))}, which looks like channels first" in text
-    assert "x.transpose(0, 2, 3, 1)" in text
+    assert "with x_train.transpose(0, 2, 3, 1), or give x_train.reshape(len(x_train), -1)" in text
 
 
 def test_arrays_that_do_not_go_together():

@@ -18,9 +18,10 @@ from lutgen.model.network import Model
 from lutgen.model.nodes import OPS
 from lutgen.reading import parse_json
 
-__all__ = ["FORMAT", "VERSION", "digest", "load", "node_from", "save"]
+__all__ = ["CHECKPOINT", "FORMAT", "VERSION", "digest", "load", "node_from", "save"]
 
 FORMAT = "lutgen-model"
+CHECKPOINT = "lutgen-checkpoint"  # what training writes beside a model, and people name for one
 VERSION = 1
 MEND = "copy or train it again"
 PACKED = 24  # bytes of arrays for each byte of a file; measured models have 4 at most
@@ -81,7 +82,8 @@ def load(path: str | os.PathLike[str]) -> Model:
     LutgenError
         One line that names the file, and the node and field that is wrong.
     """
-    with open_archive(path, "a lutgen model", MEND) as archive:
+    foreign = None if os.fspath(path).endswith(".lut") else "name a .lut file"
+    with open_archive(path, "a lutgen model", MEND, foreign) as archive:
         if "manifest" not in archive.keys:
             raise LutgenError(
                 f"{path}: is not a lutgen model: it has no manifest; `lutgen train` makes one"
@@ -109,6 +111,11 @@ def _manifest(text: str) -> object:
 
 def _parse(manifest: object, arrays: Members) -> Model:
     top = Fields(manifest, "manifest")
+    if isinstance(manifest, dict) and manifest.get("format") == CHECKPOINT:
+        raise LutgenError(
+            "is a checkpoint of training, not a model; name the .lut that the training wrote, or "
+            "go on from here with `lutgen train --start`"
+        )
     if top.take("format", None) != FORMAT:
         raise top.fail("format", f"must be {FORMAT!r}, not {top.take('format', None)!r:.40}")
     version = top.take("version")

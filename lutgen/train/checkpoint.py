@@ -16,6 +16,7 @@ from lutgen.archive import ArchiveError, Members, check_room, open_archive
 from lutgen.errors import LutgenError
 from lutgen.files import write_with
 from lutgen.model.base import Fields
+from lutgen.model.file import CHECKPOINT
 from lutgen.reading import parse_json
 from lutgen.train.floatfit import FloatState
 from lutgen.train.kept import BOTH, HELD, Kept
@@ -25,7 +26,6 @@ from lutgen.train.tune import Epoch, Snapshot, State
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 
-FORMAT = "lutgen-checkpoint"
 VERSION = 2
 MEND = "name another, or delete it to start anew"
 PACKED = 32  # bytes of arrays for each byte of a file, which is not compressed
@@ -82,7 +82,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
         arrays.update({f"{prefix}/{key}": value for key, value in group.items()})
 
     manifest: dict[str, Any] = {
-        "format": FORMAT,
+        "format": CHECKPOINT,
         "version": VERSION,
         "run": checkpoint.run,
         "stage": checkpoint.stage,
@@ -139,7 +139,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             raise
         except LutgenError as error:
             raise LutgenError(f"{path}: manifest: {error}; {MEND}") from None
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        if not isinstance(manifest, dict) or manifest.get("format") != CHECKPOINT:
             raise LutgenError(f"{path}: is no checkpoint of lutgen; {MEND}")
         members = archive.members()
         del members["manifest"]

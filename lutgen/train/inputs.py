@@ -69,8 +69,8 @@ def check_layout(data: Dataset) -> None:
     if len(shape) == 3 and shape[0] <= CHANNELS < min(shape[1:]):
         raise ValueError(
             f"Samples must be n x H x W x C, but x_train is n x {shape_text(shape)}, which looks "
-            "like channels first; put them last with x.transpose(0, 2, 3, 1), or give "
-            f"x.reshape(len(x), -1) if images have {shape[0]} rows in fact"
+            "like channels first; put them last with x_train.transpose(0, 2, 3, 1), or give "
+            f"x_train.reshape(len(x_train), -1) if images have {shape[0]} rows in fact"
         )
 
 
