@@ -261,6 +261,29 @@ def test_boards_that_are_refused(name, why):
         boards.find_board(name)
 
 
+@pytest.mark.parametrize("option", ["--board", "--device"])
+def test_a_name_like_none_there_is_says_where_the_names_are(option, model, tmp_path, capsys):
+    path = tmp_path / "net.lut"
+    lutgen.save(model, path)
+    assert main(["synth", str(path), option, "nosuch"]) == 2
+    assert capsys.readouterr().err == (
+        f"lutgen: error: argument {option}: there is no 'nosuch', nor one like it; "
+        "`lutgen synth --list` names all\n"
+    )
+    assert main(["synth", str(path), option, "hx8l"]) == 2
+    near = capsys.readouterr().err.split("near: ")[1].split(";")[0].split(", ")
+    assert near[0] == "hx8k"
+    assert len(near) <= 4
+
+
+def test_all_names_are_listed(capsys):
+    assert main(["synth", "--list"]) == 0
+    words = capsys.readouterr().out.replace(",", "").split()
+    cut = words.index("--board")
+    assert words[:cut] == ["--device", *sorted(PARTS)]
+    assert words[cut + 1 :] == boards.known_boards()
+
+
 @pytest.mark.parametrize(
     ("name", "file", "expected"),
     [
@@ -330,7 +353,7 @@ def test_the_command(model, tmp_path, capsys):
     assert main(args) == 0
     out = capsys.readouterr().out
     assert "all equal to golden" in out
-    assert "of 1 seeds" in out
+    assert "of 1 seed\n" in out
     energy = said["energy"]
     assert energy["clock_hz"] == said["fmax_mhz"]["median"] * 1e6
     assert energy["cycles"] >= energy["samples"] * said["interval"]

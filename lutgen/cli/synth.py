@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import shlex
+import textwrap
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from lutgen.cli import common, solving, synth_energy
 from lutgen.cli.synth_report import FORMAT, VERSION
 from lutgen.errors import LutgenError
 from lutgen.files import check_writable, reason, write_bytes, write_text
+from lutgen.words import counted
 
 if TYPE_CHECKING:
     from lutgen.cli.cases import Case
@@ -30,6 +32,29 @@ __all__ = ["add", "run", "show"]
 FILES = ("core.v", "core.json", "report.json")
 
 
+class List(argparse.Action):
+    """Prints the names that ``--device`` and ``--board`` take, and ends."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: Any = None
+    ) -> None:
+        """Prints."""
+        from lutgen.flows.fpga.boards import known_boards
+        from lutgen.flows.fpga.parts import PARTS
+
+        for option, names in (("--device", sorted(PARTS)), ("--board", known_boards())):
+            print(
+                textwrap.fill(
+                    ", ".join(names),
+                    100,
+                    initial_indent=f"{option:<9} ",
+                    subsequent_indent=" " * 10,
+                    break_on_hyphens=False,
+                )
+            )
+        parser.exit()
+
+
 def add(subparsers: Any) -> None:
     """Adds the command."""
     parser = subparsers.add_parser(
@@ -44,6 +69,13 @@ def add(subparsers: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL.lut")
+    parser.add_argument(
+        "--list",
+        action=List,
+        nargs=0,
+        default=argparse.SUPPRESS,
+        help="name all devices and boards, and exit",
+    )
     parser.add_argument(
         "--board", metavar="NAME", help="icebreaker, hx8k, ulx3s-85f, orangecrab ..."
     )
@@ -403,13 +435,16 @@ def show(report: dict[str, Any], folder: Path) -> None:
         fmax, path = report["fmax_mhz"], report["placements"][0]["critical_path"]
         print(
             f"Fmax      median {fmax['median']:.1f} MHz, best {fmax['best']:.1f} MHz of "
-            f"{len(report['placements'])} seeds"
+            f"{counted(len(report['placements']), 'seed')}"
         )
-        print(f"slowest   from {path['from']} to {path['to']}: {path['logic_levels']} levels")
+        print(
+            f"slowest   from {path['from']} to {path['to']}: "
+            f"{counted(path['logic_levels'], 'level')}"
+        )
         rate = report["samples_per_second"]
         print(
             f"speed     {rate['median']:,.0f} samples/s at the median, {rate['best']:,.0f} at the "
-            f"best: {report['interval']:,} cycles each"
+            f"best: {counted(report['interval'], 'cycle', ',')} each"
         )
     if "board" in report:
         hz, best = report["clock_hz"], report["fmax_mhz"]["best"] * 1e6
@@ -421,7 +456,7 @@ def show(report: dict[str, Any], folder: Path) -> None:
                 f"{report['samples_per_second']['clock']:,.0f} samples/s"
             )
     if report["netlist"] is not None and report["netlist"]["passed"]:
-        print(f"netlist   {report['netlist']['samples']} results, all equal to golden")
+        print(f"netlist   {counted(report['netlist']['samples'], 'result')}, all equal to golden")
     if report.get("energy"):
         much, shares = synth_energy.describe(report["energy"])
         print(f"energy    {much}\n          {shares}")

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 from lutgen.errors import LutgenError
 from lutgen.flows import tools
-from lutgen.flows.fpga.parts import PARTS, Part, near
+from lutgen.flows.fpga.parts import PARTS, Part, no_such
 from lutgen.gateware.board import BoardTop
 from lutgen.spec.pll import Ecp5Pll, Ice40Pll, ecp5_pll, ice40_pll
 
@@ -202,9 +202,7 @@ def find_board(name: str) -> Board:
     plain = NICKNAMES.get(_plain(name), _plain(name))
     platforms = _platforms()
     if plain not in platforms:
-        raise LutgenError(
-            f"argument --board: there is no {name!r}; near: {near(plain, {*platforms, *NICKNAMES})}"
-        )
+        raise LutgenError(no_such("--board", name, {*platforms, *NICKNAMES}))
     kind = platforms[plain]
     try:
         platform = kind()

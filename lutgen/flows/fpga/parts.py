@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lutgen.errors import LutgenError
 from lutgen.spec.target import DEVICES, Device
 
-__all__ = ["ROUTERS", "Part", "Router", "device_part", "near", "synthesis_command"]
+__all__ = ["ROUTERS", "Part", "Router", "device_part", "no_such", "synthesis_command"]
 
 # How yosys maps to each family. No multiplier blocks, and no pads where there are no pins yet.
 COMMANDS = {
@@ -185,10 +185,11 @@ PARTS = {
 }
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """The names most like ``name``, or all, for a message."""
-    names = list(known)
-    return ", ".join(difflib.get_close_matches(name.lower(), names, 4, 0.5) or names)
+def no_such(option: str, name: str, known: Iterable[str]) -> str:
+    """What is said of a name that is none of ``known``: with the few most like it, best first."""
+    near = difflib.get_close_matches(name.lower(), sorted(known), 4, 0.5)
+    like = f"; near: {', '.join(near)}" if near else ", nor one like it"
+    return f"argument {option}: there is no {name!r:.40}{like}; `lutgen synth --list` names all"
 
 
 def device_part(name: str) -> Part:
@@ -200,5 +201,5 @@ def device_part(name: str) -> Part:
         If there is none of that name: names the near ones.
     """
     if name not in PARTS:
-        raise LutgenError(f"argument --device: there is no {name!r}; near: {near(name, PARTS)}")
+        raise LutgenError(no_such("--device", name, PARTS))
     return PARTS[name]
