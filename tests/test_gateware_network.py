@@ -279,7 +279,11 @@ LOADABLE_ERRORS = [
     ({"outputs": 0}, "Outputs must be a positive integer, not 0"),
     ({"shift": 3}, "Shift must be 0 where accumulators are the output, not 3"),
     ({"input_lanes": 99}, "Input lanes must be an integer between 1 and 16, not 99"),
-    ({"name": "module"}, "Name of a core must be a Verilog identifier, not 'module'"),
+    (
+        {"name": "module"},
+        "Name of a core must not be one that tools have for themselves, 'module'; 'module_core' "
+        "would do",
+    ),
     ({"name": "1st"}, "Name of a core must be a Verilog identifier, not '1st'"),
     (
         {"metric": "digit", "subvec": 1, "codebooks": 3},

@@ -118,7 +118,9 @@ class Inputs(wiring.Component):
         with m.If(self.free):
             m.d.sync += [self.full.bit_select(oldest, 1).eq(0), oldest.eq(~oldest)]
         for number in range(spec.samples):
-            m.submodules[f"buffer_{number}"] = memory = Buffer(2 << self.row_bits, self.width)
+            m.submodules[f"buffer_{number}"] = memory = Buffer(
+                2 << self.row_bits, self.width, spare=True
+            )
             m.d.comb += [
                 memory.load.en.eq(takes & (held == number)),
                 memory.load.addr.eq(Cat(row, slot)),
@@ -564,6 +566,16 @@ class Results(wiring.Component):
         return ~waits
 
 
+def whole(rows: int, width: int, contents: list[int] | None) -> Store:
+    """A memory of a power of two of rows: counters run on while nothing is computed, and what they
+    read then is used by nobody.
+    """
+    depth = 1 << position_bits(rows)
+    if contents is not None:
+        contents = contents + [0] * (depth - len(contents))
+    return Store(depth, width, contents)
+
+
 class RivalCore(wiring.Component):
     """A perceptron on shared multipliers. Ports and timing: docs/core-contract.md.
 
@@ -576,8 +588,8 @@ class RivalCore(wiring.Component):
 
     def __init__(self, spec: CoreSpec, weights: list[int] | None, biases: list[int] | None):
         self.spec = spec
-        self._weights = Store(spec.cycles, spec.weight_bits, weights)
-        self._biases = Store(spec.bias_rows, spec.bias.bits, biases)
+        self._weights = whole(spec.cycles, spec.weight_bits, weights)
+        self._biases = whole(spec.bias_rows, spec.bias.bits, biases)
         self.rams = []
         if weights is None:
             self.rams = [
@@ -667,7 +679,9 @@ class RivalCore(wiring.Component):
             m.d.comb += sums.xs[sample].eq(x)
             for place in range(spec.inputs if rows else 0):
                 name = f"hidden_{sample}_{place}"
-                m.submodules[name] = memory = Buffer(1 << position_bits(max(2, rows)), 8)
+                m.submodules[name] = memory = Buffer(
+                    1 << position_bits(max(2, rows)), 8, spare=True
+                )
                 m.d.comb += [
                     memory.load.en.eq(
                         finish.hidden & (finish.place == place) & (finish.sample == sample)

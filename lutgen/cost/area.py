@@ -47,6 +47,8 @@ class Coefficients:
         choose the address.
     alone : int
         Rows up to which it takes no more than alone.
+    apart : int
+        Rows from which on it is mapped apart from what is around it, and takes no more either.
     ffs : float
         Flip-flops of a register that was counted.
     """
@@ -58,6 +60,7 @@ class Coefficients:
     held: float
     rom: float
     alone: int
+    apart: int
     ffs: float
 
 
@@ -115,7 +118,8 @@ def logic_area(counts: Counts, fit: Coefficients) -> Area:
 
 def memory_area(memory: MemorySpec, form: Form, fit: Coefficients) -> Area:
     """What memories of one form take in a core."""
-    deep = memory.kind == "rom" and form.name == "logic" and memory.depth > fit.alone
+    logic = memory.kind == "rom" and form.name == "logic"
+    deep = logic and fit.alone < memory.depth < fit.apart
     return Area(
         luts=memory.count * form.luts * (fit.rom if deep else 1.0),
         ffs=memory.count * form.ffs,

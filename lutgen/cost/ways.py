@@ -20,7 +20,7 @@ from lutgen.cost.slides import EitherOptions, SlideOptions
 from lutgen.errors import LutgenError
 from lutgen.model import Flatten, LutConv2d, LutLinear, Model
 from lutgen.model.fold import FOLD_FIELDS, Fold
-from lutgen.model.plan import Planner, default_input_lanes, plan
+from lutgen.model.plan import Planner, default_input_lanes, has_fold, plan
 from lutgen.spec.conv import Conv2dSpec
 from lutgen.spec.linear import LinearSpec
 from lutgen.spec.network import NetworkSpec, PortSpec
@@ -282,9 +282,13 @@ class Solver:
         return "".join(said)
 
     def folds(self, way: Way) -> dict[str, Fold]:
-        """By node."""
+        """By node, of those whose stages fold: wishes for all layers are no others' concern."""
         pairs = zip(self.nodes, way.choices, strict=True)
-        return {o.node.name: choice.fold for o, choice in pairs if choice.fold != Fold()}
+        return {
+            options.node.name: choice.fold
+            for options, choice in pairs
+            if choice.fold != Fold() and has_fold(options.node)
+        }
 
     def spec(self, way: Way) -> NetworkSpec:
         """The plan."""

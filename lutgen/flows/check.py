@@ -89,19 +89,24 @@ def netlist(verilog: str, top: str) -> str:
 
 
 def run_yosys(
-    template: str, verilog: str, results: list[str], top: str, command: str
+    template: str,
+    verilog: str,
+    results: list[str],
+    top: str,
+    command: str,
+    roms: list[str],
 ) -> tuple[list[str], list[str]]:
     """A script of `rtl_templates/` on a core: the files ``results`` (none if it failed), and what
     yosys said. The first of them is the script's ``report``, the second, if any, its ``netlist``;
-    ``command`` is what it maps with.
+    ``command`` is what it maps with, and ``roms`` are modules that it maps by themselves.
     """
     fields = {"report": results[0], "netlist": results[1] if len(results) > 1 else ""}
     text = resources.Text(command)  # of this program, with its options
-    return _yosys(template, verilog, results, top=top, command=text, **fields)
+    return _yosys(template, verilog, results, top=top, command=text, roms=roms, **fields)
 
 
 def _yosys(
-    template: str, verilog: str, results: list[str], **fields: str
+    template: str, verilog: str, results: list[str], **fields: str | list[str]
 ) -> tuple[list[str], list[str]]:
     """Runs a script on ``verilog``; gives the files ``results`` (none if it failed), its lines."""
     path = find_yosys()

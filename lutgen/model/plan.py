@@ -37,6 +37,7 @@ __all__ = [
     "default_fold",
     "default_input_lanes",
     "plan",
+    "has_fold",
 ]
 
 
@@ -95,9 +96,14 @@ def plan(
     )
 
 
+def has_fold(node: Node) -> bool:
+    """Whether a node's stage folds."""
+    return not isinstance(node, Flatten | Argmax)
+
+
 def check_layers(model: Model, layers: Mapping[str, Fold]) -> None:
     """Complains of names that no node with a fold has."""
-    foldable = [n.name for n in model.nodes if not isinstance(n, Flatten | Argmax)]
+    foldable = [n.name for n in model.nodes if has_fold(n)]
     for key in layers:
         if key not in foldable:
             raise LutgenError(

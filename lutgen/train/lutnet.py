@@ -229,8 +229,11 @@ class Pointwise(Op):
         assert before is not None
         self.offset = before.low
         codes = np.arange(before.low, before.high + 1)
-        low = max(self.output.low, float(np.floor(self.low / wires[0].scale + 0.5)))
-        high = min(self.output.high, float(np.floor(self.high / wires[0].scale + 0.5)))
+        # Bounds that the output has no integers for become its own.
+        low, high = (
+            min(max(np.floor(bound / wires[0].scale + 0.5), self.output.low), self.output.high)
+            for bound in (self.low, self.high)
+        )
         self.table = np.clip(codes, low, high).astype(np.float32)
         self.wire = Wire(self.output, wires[0].scale)
 

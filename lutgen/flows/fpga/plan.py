@@ -6,7 +6,7 @@ from typing import Any
 
 from lutgen.flows.fpga.parts import Part
 from lutgen.flows.fpga.steps import Done, Step
-from lutgen.flows.mapping import BY_NETLIST
+from lutgen.flows.mapping import BY_NETLIST, roms_apart
 from lutgen.resources import Text, render
 
 __all__ = ["map_core", "map_top", "pack", "pins", "place"]
@@ -36,6 +36,7 @@ def map_core(verilog: str, name: str, part: Part, stages: Sequence[str] = ()) ->
         command=Text(part.synthesis),
         top=name,
         stages=stages,
+        roms=roms_apart(verilog, part.family),
     )
     files = {"core.v": verilog, "synth.ys": script}
     return Step("synthesis", "yosys", ("-q", "synth.ys"), files, results)
@@ -77,6 +78,7 @@ def map_top(
         command=Text(part.synthesis),
         top=top,
         stages=(),
+        roms=(),
     )
     results = ("stat.json", "net.json")
     return Step("synthesis around the core", "yosys", ("-q", "synth.ys"), files, results)
