@@ -210,6 +210,16 @@ EDITS = [
     ),
     (LAST, array("net/fc1.moved", None), ", array 'net/fc1.moved': is missing"),
     (
+        LAST,
+        array("net/fc1.books", lambda a: a + 1),
+        ", array 'net/fc1.books': must be 0 where the last sub-vector is padding",
+    ),
+    (
+        LAST,
+        array("net/fc1.weight", lambda a: a + 1),
+        ", array 'net/fc1.weight': must be 0 where the last sub-vector is padding",
+    ),
+    (
         TUNED,
         array("now/fc1.weight", lambda a: a.T.copy()),
         ", array 'now/fc1.weight': must have the",

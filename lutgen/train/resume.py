@@ -155,6 +155,20 @@ def _check_snapshot(path: Path, group: str, where: str, snapshot: Snapshot, net:
         if isinstance(op, Join | Average):
             scales[op.name] = ("shift" if isinstance(op, Join) else "finer",)
     _check_arrays(path, group, snapshot.arrays, shapes)
+    for name, lookup in net.lookups.items():
+        if not isinstance(lookup, Vectors) or not lookup.spare:
+            continue
+        books, weight = (snapshot.arrays.get(f"{name}.{key}") for key in ("books", "weight"))
+        padding = {
+            "books": None if books is None else books[-1, :, lookup.subvec - lookup.spare :],
+            "weight": None if weight is None else weight[:, lookup.rows.features :],
+        }
+        for key, part in padding.items():
+            if part is not None and part.any():
+                raise LutgenError(
+                    f"{path}, array '{group}/{name}.{key}': must be 0 where the last sub-vector is "
+                    f"padding; {MEND}"
+                )
     if {*snapshot.scales} != {*scales}:
         raise LutgenError(
             f"{path}: {where}: must have an entry for each of {', '.join(scales)}, not others; "
