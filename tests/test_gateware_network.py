@@ -75,17 +75,21 @@ def test_banks_without_a_codebook_add_nothing(fan_in):
     assert run.outputs == model.run(inputs)["fc"].tolist()
 
 
-def test_a_bias_that_its_sums_alone_fit():
-    """The accumulator is as wide as sums need, and wraps on the way to them."""
+@pytest.mark.parametrize(("codes", "bias"), [([2, 3, 2, 3], 2), ([8, 9, 8, 10], 9)])
+def test_a_bias_that_its_sums_alone_fit(codes, bias):
+    """The accumulator is as wide as sums need, signed or not, and wraps on the way to them."""
     rng = np.random.default_rng(2)
     wire = sim.Activation(4, False, 1.0)
     choice = {"metric": "l1", "subvec": 2, "centroids": 4}
     layer = sim.random_layer(rng, "fc", "input", wire, 2, 1, None, **choice)
-    table = np.array([2, 3, 2, 3]).reshape(layer.table.shape)  # codes of -2 and -1
-    layer = replace(layer, grid=Grid("int", 2), table=table, bias=np.array([2]))
+    bits = 2 if max(codes) < 4 else 4
+    table = np.array(codes).reshape(layer.table.shape)  # of negative values
+    layer = replace(layer, grid=Grid("int", bits), table=table, bias=np.array([bias]))
     model = sim.Model("net", (2,), wire, (layer,))
     spec = plan(model)
-    assert not spec.stages[0].spec.acc.holds(2, 2)
+    acc = spec.stages[0].spec.acc
+    assert not acc.holds(bias, bias)
+    assert bits == 2 or bias >= 1 << acc.bits
     inputs = sim.random_inputs(rng, model, 6)
     run = sim.run_core(sim.network_core(model, spec), sim.good_frames(spec, inputs), results=6)
     assert run.outputs == model.run(inputs)["fc"].tolist()

@@ -70,7 +70,7 @@ def solve(
     if interval is not None:
         as_int(interval, "Interval", low=1)
     if device is not None and device not in DEVICES:
-        raise ValueError(f"Device must be one of {', '.join(DEVICES)}, not {device!r}")
+        raise ValueError(f"Device must be one of {', '.join(sorted(DEVICES))}, not {device!r}")
     if not 0 <= margin < 1:
         raise ValueError(f"Margin must be at least 0 and less than 1, not {margin}")
     check_layers(model, layers or {})

@@ -43,10 +43,12 @@ class Memories:
         books = [] if codebooks is None else spec.codebook_rows(codebooks)
         if table is None:
             return cls([pack_rows(rows, spec.element.bits) for rows in books], [], [])
+        # A bias that its sums alone fit wraps, as partial sums do: modulo the accumulator's range.
+        biases = np.asarray(spec.bias_rows(bias)) & ((1 << spec.acc.bits) - 1)
         return cls(
             [pack_rows(rows, spec.element.bits) for rows in books],
             [pack_rows(rows, spec.grid.bits) for rows in spec.bank_rows(table)],
-            pack_rows(np.asarray(spec.bias_rows(bias)), spec.acc.bits),
+            pack_rows(biases, spec.acc.bits),
         )
 
 
