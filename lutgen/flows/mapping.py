@@ -102,7 +102,7 @@ def roms_apart(verilog: str, target: str) -> list[str]:
 
     Where multiplexers choose the address of such a ROM, yosys makes parts of it once behind each of
     their inputs: two of 4096 x 64 and two of 512 x 32 took 102,974 tables of an ECP5 in 50 minutes,
-    and take 53,517 in three when they are mapped by themselves.
+    and take 53,517 in four when they are mapped by themselves.
 
     Parameters
     ----------
